@@ -1,0 +1,45 @@
+"""Everything that can go wrong while training, drawn along the data flow.
+
+    TrainingError
+      InvalidConfiguration         a recipe, data description or flag has an unknown key or a bad value
+      AnnotationError              an annotation file says something that cannot be used; names file and line
+      SplitError                   the rows cannot be split as asked
+      CheckpointError              a checkpoint cannot be read or belongs to another configuration
+      ParityError                  the exported file does not do what the network does
+
+The command line prints the message of a TrainingError as one line and exits with code 1.
+"""
+
+from pathlib import Path
+
+
+class TrainingError(Exception):
+    """Base of all errors that training raises on purpose."""
+
+
+class InvalidConfiguration(TrainingError):
+    """A recipe, a data description or a flag has an unknown key or a bad value."""
+
+
+class AnnotationError(TrainingError):
+    """An annotation file says something that cannot be used.
+
+    >>> str(AnnotationError(Path("labels.csv"), 7, "car is 'yes'; allowed are 0, 1 and empty"))
+    "labels.csv:7: car is 'yes'; allowed are 0, 1 and empty"
+    """
+
+    def __init__(self, file: Path, line: int | None, message: str) -> None:
+        self.file, self.line, self.message = file, line, message
+        super().__init__(f"{file}:{line}: {message}" if line else f"{file}: {message}")
+
+
+class SplitError(TrainingError):
+    """The rows cannot be split as asked."""
+
+
+class CheckpointError(TrainingError):
+    """A checkpoint cannot be read or belongs to another configuration."""
+
+
+class ParityError(TrainingError):
+    """The exported file does not do what the network does."""
