@@ -1,0 +1,1 @@
+"""Frames in, probabilities out; knows nothing of HTTP."""

@@ -1,0 +1,205 @@
+"""The one file that passes from training to service: an ONNX model that describes itself.
+
+- input `frames`: uint8 [B, H, W, 3], RGB, resized by the rule that the metadata names
+- output `probabilities`: float32 [B, L], calibrated, in [0, 1]
+- output `evidence`: float32 [B, L, h, w] in [0, 1], where each label's evidence lies, on the network's own grid
+- `metadata_props["roadcue"]`: a `ModelMetadata` as JSON
+
+# B = frames in a batch, L = labels, H/W = height/width in pixels, h/w = height/width of the evidence grid
+"""
+
+import base64
+import json
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Final, Literal
+
+import numpy as np
+import onnxruntime
+from numpy.typing import NDArray
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from service.errors import ModelFileError
+
+SCHEMA_VERSION: Final = 1
+METADATA_KEY: Final = "roadcue"
+INPUT, PROBABILITIES, EVIDENCE = "frames", "probabilities", "evidence"
+
+
+class _Record(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid", protected_namespaces=())
+
+
+class Label(_Record):
+    """One question the network answers."""
+
+    key: str = Field(pattern=r"^[a-z][a-z0-9_]*$")
+    title: str
+    threshold: float = Field(ge=0, le=1)
+
+
+class InputSpec(_Record):
+    """The frame size the network takes, in pixels, and how a frame is brought to it."""
+
+    height: int = Field(gt=0)
+    width: int = Field(gt=0)
+    resize: Literal["stretch"] = "stretch"
+
+
+class Calibration(_Record):
+    """calibrated logit = logit / temperature + bias; already part of the graph."""
+
+    temperature: float = Field(gt=0)
+    bias: float
+
+
+class TrainingData(_Record):
+    """What the network learned from. `hash` is `LabelTable.content_hash` of the rows used."""
+
+    hash: str
+    frames: int
+    licences: tuple[str, ...]
+
+
+class Figure(_Record):
+    """One measured value with its 95 % interval, the test set it was measured on, and how many known entries that has."""
+
+    test_set: str
+    label: str
+    metric: str
+    value: float
+    low: float
+    high: float
+    n: int
+    positives: int
+
+
+class SelfTestVector(_Record):
+    """A small input and the probabilities that the exporter saw for it.
+
+    `pixels` holds uint8 [height, width, 3] in base64; `frame` repeats each of its pixels up to the network's size.
+    """
+
+    height: int = Field(gt=0)
+    width: int = Field(gt=0)
+    pixels: str
+    probabilities: tuple[float, ...]
+    tolerance: float = Field(gt=0)
+
+    @classmethod
+    def of(cls, small_HWC: NDArray[np.uint8], probabilities_L: NDArray[np.float32], tolerance: float) -> "SelfTestVector":
+        return cls(
+            height=small_HWC.shape[0],
+            width=small_HWC.shape[1],
+            pixels=base64.b64encode(small_HWC.tobytes()).decode(),
+            probabilities=tuple(round(float(p), 6) for p in probabilities_L),
+            tolerance=tolerance,
+        )
+
+    def frame(self, height: int, width: int) -> NDArray[np.uint8]:
+        """The input at the network's size: uint8 [height, width, 3]."""
+        small_HWC = np.frombuffer(base64.b64decode(self.pixels), np.uint8).reshape(self.height, self.width, 3)
+        return enlarge(small_HWC, height, width)
+
+
+def enlarge(small_HWC: NDArray[np.uint8], height: int, width: int) -> NDArray[np.uint8]:
+    """Repeat pixels up to [height, width, 3]: exact on every machine, unlike interpolation."""
+    rows = np.arange(height) * small_HWC.shape[0] // height
+    columns = np.arange(width) * small_HWC.shape[1] // width
+    return np.ascontiguousarray(small_HWC[rows][:, columns])
+
+
+class ModelMetadata(_Record):
+    """Everything a consumer needs to use the file right, and to know where it comes from."""
+
+    schema_version: Literal[1] = SCHEMA_VERSION
+    name: str
+    version: str
+    precision: Literal["float32", "int8", "float16"]
+    labels: tuple[Label, ...] = Field(min_length=1)
+    input: InputSpec
+    evidence_grid: tuple[int, int]
+    calibration: dict[str, Calibration]
+    training_data: TrainingData
+    git_revision: str
+    licence: str
+    created: str
+    figures: tuple[Figure, ...] = ()
+    self_test: tuple[SelfTestVector, ...] = Field(min_length=1)
+
+    @property
+    def thresholds_L(self) -> NDArray[np.float32]:
+        return np.asarray([label.threshold for label in self.labels], np.float32)
+
+    @property
+    def label_keys(self) -> tuple[str, ...]:
+        return tuple(label.key for label in self.labels)
+
+
+@dataclass(frozen=True, slots=True)
+class Artifact:
+    """A model file whose metadata has been read and agrees with its graph."""
+
+    path: Path
+    content: bytes
+    metadata: ModelMetadata
+
+    @classmethod
+    def read(cls, path: Path) -> "Artifact":
+        """Read and check the file; raises ModelFileError with what is wrong and what to do."""
+        try:
+            content = path.read_bytes()
+        except OSError as problem:
+            raise ModelFileError(f"the model file {path} cannot be read: {problem.strerror}") from problem
+        session = _open_unoptimised(path, content)
+        metadata = _metadata(path, session.get_modelmeta().custom_metadata_map)
+        _check_signature(path, session, metadata)
+        return cls(path, content, metadata)
+
+
+def _open_unoptimised(path: Path, content: bytes) -> onnxruntime.InferenceSession:
+    options = onnxruntime.SessionOptions()
+    options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_DISABLE_ALL
+    options.log_severity_level = 4
+    try:
+        return onnxruntime.InferenceSession(content, options, providers=["CPUExecutionProvider"])
+    except Exception as problem:  # ONNX Runtime's exception classes share no base but Exception
+        raise ModelFileError(f"{path} ({len(content)} bytes) is not an ONNX model that can be loaded: {problem}") from problem
+
+
+def _metadata(path: Path, properties: dict[str, str]) -> ModelMetadata:
+    if METADATA_KEY not in properties:
+        raise ModelFileError(
+            f"{path} has no '{METADATA_KEY}' metadata, so it was not written by `roadcue-train export`; export it again"
+        )
+    try:
+        document = json.loads(properties[METADATA_KEY])
+    except ValueError as problem:
+        raise ModelFileError(f"{path}: the '{METADATA_KEY}' metadata is not JSON: {problem}") from problem
+    return _validated(path, document)
+
+
+def _validated(path: Path, document: Any) -> ModelMetadata:
+    version = document.get("schema_version") if isinstance(document, dict) else None
+    if version != SCHEMA_VERSION:
+        raise ModelFileError(
+            f"{path} has metadata schema {version!r}; this version of roadcue reads schema {SCHEMA_VERSION}. "
+            "Use the roadcue version that exported it, or export it again"
+        )
+    try:
+        return ModelMetadata.model_validate(document)
+    except ValidationError as problem:
+        raise ModelFileError(f"{path}: the metadata is not valid: {problem}") from problem
+
+
+def _check_signature(path: Path, session: onnxruntime.InferenceSession, metadata: ModelMetadata) -> None:
+    size, grid = metadata.input, metadata.evidence_grid
+    labels = len(metadata.labels)
+    expected = {
+        INPUT: ("tensor(uint8)", [size.height, size.width, 3]),
+        PROBABILITIES: ("tensor(float)", [labels]),
+        EVIDENCE: ("tensor(float)", [labels, *grid]),
+    }
+    found = {tensor.name: (tensor.type, tensor.shape[1:]) for tensor in (*session.get_inputs(), *session.get_outputs())}
+    if found != expected:
+        raise ModelFileError(f"{path}: the graph has {found} where its metadata says {expected} (batch axis left out)")

@@ -1,0 +1,117 @@
+"""A model file on an execution provider of ONNX Runtime.
+
+# B = frames in a batch, L = labels, H/W = height/width in pixels, C = 3 (RGB), h/w = evidence grid
+"""
+
+import ctypes
+from dataclasses import dataclass
+from typing import Final, Literal
+
+import numpy as np
+import onnxruntime
+from numpy.typing import NDArray
+
+from service.errors import ProviderUnavailable, SelfTestFailed
+from service.inference.artifact import EVIDENCE, INPUT, PROBABILITIES, Artifact
+
+Device = Literal["auto", "cuda", "cpu"]
+CPU: Final = "CPUExecutionProvider"
+CUDA: Final = "CUDAExecutionProvider"
+
+_CUDA_OPTIONS: Final = {
+    # EXHAUSTIVE, the default, costs hundreds of ms for every new shape; DEFAULT means cuDNN's slow fallback.
+    "cudnn_conv_algo_search": "HEURISTIC",
+    # The arena then grows by what is needed instead of doubling.
+    "arena_extend_strategy": "kSameAsRequested",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Outputs:
+    """What the network says about a batch."""
+
+    probabilities_BL: NDArray[np.float32]
+    evidence_BLhw: NDArray[np.float32]
+
+
+class ModelSession:
+    """Runs an artifact; safe to call from several threads at once.
+
+    `device` "cuda" insists on the CUDA provider and raises ProviderUnavailable where it cannot run the model;
+    "auto" takes it where it can, else the CPU, and says why in `fallback_reason`; "cpu" never tries.
+    """
+
+    def __init__(self, artifact: Artifact, device: Device = "auto", intra_op_threads: int = 1) -> None:
+        self._artifact = artifact
+        self._intra_op_threads = intra_op_threads
+        self.fallback_reason: str | None = None
+        self._session = self._open(device)
+        self.provider: str = self._session.get_providers()[0]
+
+    def run(self, frames_BHWC: NDArray[np.uint8]) -> Outputs:
+        """Probabilities and evidence for uint8 RGB frames of the artifact's input size."""
+        return Outputs(*self._session.run([PROBABILITIES, EVIDENCE], {INPUT: frames_BHWC}))
+
+    def warm_up(self, batch_size: int = 1) -> None:
+        """Run once, so that the first real frame does not pay for lazy initialisation."""
+        size = self._artifact.metadata.input
+        self.run(np.zeros((batch_size, size.height, size.width, 3), np.uint8))
+
+    def check_self_test(self) -> None:
+        """Raise SelfTestFailed unless the model reproduces what the exporter saw."""
+        metadata = self._artifact.metadata
+        for number, vector in enumerate(metadata.self_test, start=1):
+            frame_HWC = vector.frame(metadata.input.height, metadata.input.width)
+            seen_L = self.run(frame_HWC[np.newaxis]).probabilities_BL[0]
+            error = float(np.max(np.abs(seen_L - np.asarray(vector.probabilities, np.float32))))
+            if not error <= vector.tolerance:  # so written that NaN fails too
+                raise SelfTestFailed(
+                    f"{self._artifact.path}: self-test {number} of {len(metadata.self_test)} is off by {error:.2g} "
+                    f"on {self.provider} (tolerance {vector.tolerance:.2g}): expected {list(vector.probabilities)}, "
+                    f"got {[round(float(p), 6) for p in seen_L]}"
+                )
+
+    def _open(self, device: Device) -> onnxruntime.InferenceSession:
+        if device == "cpu":
+            return self._create([CPU])
+        session, reason = self._open_cuda()
+        if session is not None:
+            return session
+        if device == "cuda":
+            raise ProviderUnavailable(
+                f"device=cuda was asked for, but the CUDA provider cannot run the model: {reason}. "
+                "Install the NVIDIA driver and `roadcue[cuda]`, or choose device=auto or device=cpu"
+            )
+        self.fallback_reason = reason
+        return self._create([CPU])
+
+    def _open_cuda(self) -> tuple[onnxruntime.InferenceSession | None, str]:
+        """A session that has run on CUDA, or why there is none."""
+        if CUDA not in onnxruntime.get_available_providers():
+            return None, "this build of ONNX Runtime has no CUDA provider"
+        try:
+            ctypes.CDLL("libcuda.so.1")
+        except OSError:
+            return None, "no NVIDIA driver was found (libcuda.so.1 cannot be loaded)"
+        return self._try_cuda()
+
+    def _try_cuda(self) -> tuple[onnxruntime.InferenceSession | None, str]:
+        onnxruntime.preload_dlls()
+        size = self._artifact.metadata.input
+        try:
+            session = self._create([(CUDA, _CUDA_OPTIONS), CPU])
+            # ONNX Runtime falls back without raising: only the provider list and a real run tell.
+            if session.get_providers()[0] != CUDA:
+                return None, "ONNX Runtime could not load it and fell back to the CPU (see its messages above)"
+            session.run(None, {INPUT: np.zeros((1, size.height, size.width, 3), np.uint8)})
+        except Exception as problem:  # ONNX Runtime's exception classes share no base but Exception
+            return None, f"a first run failed: {problem}"
+        return session, ""
+
+    def _create(self, providers: list[str | tuple[str, dict[str, str]]]) -> onnxruntime.InferenceSession:
+        options = onnxruntime.SessionOptions()
+        options.intra_op_num_threads = self._intra_op_threads
+        options.inter_op_num_threads = 1
+        # Idle threads that spin take the cores from decoding.
+        options.add_session_config_entry("session.intra_op.allow_spinning", "0")
+        return onnxruntime.InferenceSession(self._artifact.content, options, providers=providers)
