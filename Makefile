@@ -1,0 +1,67 @@
+# Everything a person or a machine runs on this project. `make` lists it.
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+# Further arguments of the command that is run: make serve ARGS='--port 9000', make test ARGS='-k upload'.
+ARGS ?=
+VERSION = $(shell sed -n 's/^__version__ = "\(.*\)"/\1/p' service/__init__.py)
+PIP_INSTALL = $(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt
+
+.DEFAULT_GOAL := help
+.DELETE_ON_ERROR:
+.PHONY: help serve test docker-test lint format types image lock clean
+
+help: ## list the commands
+	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 22
+
+serve: $(VENV)/.serving ## install what serving needs and start the service on port 8000
+	@exec $(BIN)/roadcue serve $(ARGS)
+
+test: $(VENV)/.complete ## install everything and run the quick tests
+	@$(BIN)/python -m pytest $(ARGS)
+
+docker-test: $(VENV)/.complete ## build and start the image and the compose file, and test them
+	@$(BIN)/python -m pytest -m docker $(ARGS)
+
+lint: $(VENV)/.complete ## check style and format
+	@$(BIN)/ruff check .
+	@$(BIN)/ruff format --check .
+
+format: $(VENV)/.complete ## mend style and format
+	@$(BIN)/ruff check --fix .
+	@$(BIN)/ruff format .
+
+types: $(VENV)/.complete ## check types
+	@$(BIN)/mypy
+
+image: ## build the Docker image for CPUs; LIBRARIES=cuda for GPUs
+	docker build --build-arg LIBRARIES=$(or $(LIBRARIES),cpu) \
+		--tag roadcue:$(VERSION)-$(or $(LIBRARIES),cpu) --tag roadcue:$(or $(LIBRARIES),cpu) .
+
+# Pins stay as they are unless a requirement changed; `make lock ARGS=--upgrade` moves all of them.
+lock: $(VENV)/.complete ## write constraints.txt anew from pyproject.toml
+	@$(BIN)/pip-compile --quiet --all-extras --strip-extras --no-header --no-annotate \
+		--no-emit-index-url --no-emit-trusted-host --no-emit-find-links $(ARGS) --output-file constraints.txt pyproject.toml
+	@sed -i -e '/^#/d' -e '/^$$/d' -e 's/ *;.*//' constraints.txt
+	@sed -n 's/^onnxruntime-gpu==/onnxruntime==/p' constraints.txt >> constraints.txt
+
+clean: ## remove the virtual environment and what tools left behind
+	rm -rf $(VENV) build dist .pytest_cache .mypy_cache .ruff_cache .hypothesis
+
+$(BIN)/python:
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { \
+		echo "Roadcue needs Python 3.11 or newer; '$(PYTHON)' is $$($(PYTHON) --version 2>&1)." \
+			"Name another one: make PYTHON=python3.12 ..." >&2; exit 1; }
+	@$(PYTHON) -m venv $(VENV) || { rm -rf $(VENV); \
+		echo "'$(PYTHON) -m venv' failed; on Debian and Ubuntu: apt install python3-venv" >&2; exit 1; }
+
+# The stamps make the second call instant; they are older than the files that say what to install when these change.
+$(VENV)/.serving: pyproject.toml constraints.txt | $(BIN)/python
+	@echo "Installing what serving needs into $(VENV) ..." >&2
+	@$(PIP_INSTALL) --editable .
+	@touch $@
+
+$(VENV)/.complete: pyproject.toml constraints.txt | $(BIN)/python
+	@echo "Installing what serving, training and testing need into $(VENV) (PyTorch with CUDA: about 6 GB) ..." >&2
+	@$(PIP_INSTALL) --editable '.[training,dev]'
+	@touch $(VENV)/.serving $@
