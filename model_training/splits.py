@@ -14,15 +14,17 @@ from model_training.label_table import ABSENT, PRESENT, LabelTable
 
 # Labels decide; a source is spread evenly where that costs them nothing.
 SOURCE_WEIGHT = 0.25
+REFINEMENTS = 3
 
 
 def split_by_group(table: LabelTable, fractions: Mapping[str, float], seed: int) -> Mapping[str, NDArray[np.intp]]:
     """Row numbers for each named split, ascending; no group is on two sides, and no test row is in any.
 
     Every label's known positives and known negatives, and every source's frames, are spread as close to `fractions` as
-    whole groups allow: groups are placed one by one, those with the scarcest entries first, each where most of what it
-    holds is still missing (iterative stratification after Sechidis et al., ECML 2011, by group). The same table,
-    fractions and seed give the same splits; the seed orders groups that count alike.
+    whole groups allow: groups are placed one by one, those with the scarcest entries first, each where it best reduces
+    the distance from the fractions, and then moved while that reduces it further (in the spirit of iterative
+    stratification, Sechidis et al., ECML 2011, with groups as units). The same table, fractions and seed give the same
+    splits; the seed orders groups that count alike.
 
     >>> split_by_group(table, {"train": 0.8, "validation": 0.1, "calibration": 0.1}, seed=0)  # doctest: +SKIP
     {'train': array([0, 2, ...]), 'validation': array([1, ...]), 'calibration': array([7, ...])}
@@ -52,26 +54,43 @@ def _check(fractions: Mapping[str, float]) -> None:
 def _shares(rows: LabelTable, group_of_row: NDArray[np.intp], groups: int) -> NDArray[np.float64]:
     """What share each group has of every count: positives and negatives per label, frames per source."""
     sources = np.array(rows.sources)[:, None] == np.unique(rows.sources)
-    counts_ND = np.hstack([rows.entries_NL == PRESENT, rows.entries_NL == ABSENT, sources * SOURCE_WEIGHT])
-    totals_D = np.hstack([counts_ND[:, : 2 * len(rows.labels)].sum(axis=0), sources.sum(axis=0)])
+    counts_ND = np.hstack([rows.entries_NL == PRESENT, rows.entries_NL == ABSENT, sources]).astype(np.float64)
     counts_GD = np.zeros((groups, counts_ND.shape[1]))
     np.add.at(counts_GD, group_of_row, counts_ND)
-    return np.divide(counts_GD, np.maximum(totals_D, 1))
+    counts_GD /= np.maximum(counts_ND.sum(axis=0), 1)
+    counts_GD[:, 2 * len(rows.labels) :] *= SOURCE_WEIGHT
+    return counts_GD
 
 
 def _placed(
     shares_GD: NDArray[np.float64], fractions_S: NDArray[np.float64], random: np.random.Generator
 ) -> NDArray[np.intp]:
-    """The split of each group; greedy, the heaviest group first."""
+    """The split of each group: the heaviest first to where it fits best, then moved while that fits better."""
     shuffled = random.permutation(len(shares_GD))
     order = shuffled[np.argsort(-shares_GD[shuffled].sum(axis=1), kind="stable")]
+    split_of_group = np.full(len(shares_GD), -1, np.intp)
     missing_SD = fractions_S[:, None] * shares_GD.sum(axis=0)
-    split_of_group = np.zeros(len(shares_GD), np.intp)
-    empty = set(range(len(fractions_S)))
-    for placed, group in enumerate(order):
-        allowed = sorted(empty) if len(empty) == len(order) - placed else range(len(fractions_S))
-        split = max(allowed, key=lambda s: float(missing_SD[s] @ shares_GD[group]))
-        split_of_group[group] = split
-        missing_SD[split] -= shares_GD[group]
-        empty.discard(split)
+    for _ in range(1 + REFINEMENTS):
+        for group in order:
+            if split_of_group[group] >= 0:
+                missing_SD[split_of_group[group]] += shares_GD[group]
+            split = int(np.argmin(_misfit_S(missing_SD, shares_GD[group], fractions_S)))
+            split_of_group[group] = split
+            missing_SD[split] -= shares_GD[group]
+    return _none_empty(split_of_group, order, len(fractions_S))
+
+
+def _misfit_S(
+    missing_SD: NDArray[np.float64], shares_D: NDArray[np.float64], fractions_S: NDArray[np.float64]
+) -> NDArray[np.float64]:
+    """By how much sum(missing^2 / fraction), the chi-square distance from the fractions, grows in each split."""
+    growth_S: NDArray[np.float64] = ((missing_SD - shares_D) ** 2 - missing_SD**2).sum(axis=1) / fractions_S
+    return growth_S
+
+
+def _none_empty(split_of_group: NDArray[np.intp], order: NDArray[np.intp], splits: int) -> NDArray[np.intp]:
+    """Each split has a group: one without takes the lightest group of the split with most groups."""
+    for split in set(range(splits)) - set(split_of_group.tolist()):
+        largest = np.bincount(split_of_group, minlength=splits).argmax()
+        split_of_group[order[split_of_group[order] == largest][-1]] = split
     return split_of_group
