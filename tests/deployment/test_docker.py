@@ -1,0 +1,127 @@
+"""The image and the compose file do what the README says: small, locked down, healthy, polite at the end."""
+
+import subprocess
+import threading
+import time
+from collections import Counter
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from pathlib import Path
+
+import cv2
+import httpx
+import numpy as np
+import pytest
+
+from tests.conftest import REPOSITORY
+from tests.deployment.conftest import START_LIMIT_S, Deployment, deployed, post_frame, run
+
+pytestmark = pytest.mark.docker
+
+MEGABYTE = 1_000_000
+CLIENTS = 4
+WAIT_LIMIT_S = 60.0
+
+
+@pytest.fixture(scope="module")
+def frame() -> bytes:
+    """A JPEG of 640x480 pixels."""
+    ramp_HWC = np.linspace(0, 255, 480 * 640 * 3).reshape(480, 640, 3).astype(np.uint8)
+    return bytes(cv2.imencode(".jpg", ramp_HWC)[1])
+
+
+def test_the_cpu_image_stays_under_700_megabytes(image: str) -> None:
+    size_bytes = int(run(["docker", "image", "inspect", "--format", "{{.Size}}", image]))
+    assert size_bytes < 700 * MEGABYTE
+
+
+def test_the_image_holds_no_training_libraries_and_no_tests(image: str) -> None:
+    source = (
+        "from importlib.util import find_spec as f; print([n for n in ('torch', 'timm', 'pytest', 'tests') if f(n)])"
+    )
+    assert run(["docker", "run", "--rm", "--entrypoint", "python", image, "-c", source]).strip() == "[]"
+
+
+def test_an_unknown_choice_of_libraries_is_refused_by_name(engine: None) -> None:
+    command = ["docker", "build", "--build-arg", "LIBRARIES=rocm", "."]
+    done = subprocess.run(command, cwd=REPOSITORY, capture_output=True, text=True)
+    assert done.returncode != 0
+    assert "LIBRARIES is 'rocm'; allowed are cpu and cuda" in done.stdout + done.stderr
+
+
+def test_the_started_service_is_healthy_and_ready(deployment: Deployment) -> None:
+    assert deployment.state()["Health"]["Status"] == "healthy"
+    assert httpx.get(f"{deployment.url}/health/live").status_code == 200
+    assert httpx.get(f"{deployment.url}/health/ready").status_code == 200
+
+
+def test_a_real_photograph_is_answered_with_a_probability_per_label(
+    deployment: Deployment, street_photograph: Path
+) -> None:
+    with httpx.Client(timeout=WAIT_LIMIT_S) as client:
+        answer = post_frame(client, deployment.url, street_photograph.read_bytes())
+        labels = [label["key"] for label in client.get(f"{deployment.url}/model").json()["labels"]]
+    assert answer.status_code == 200
+    probabilities = answer.json()["frames"][0]["probabilities"]
+    assert list(probabilities) == labels
+    assert all(0 <= probability <= 1 for probability in probabilities.values())
+
+
+def test_the_process_is_not_root_and_has_no_capabilities(deployment: Deployment) -> None:
+    assert deployment.python("import os; print(os.getuid(), os.getgid())") == "10001 10001"
+    status = deployment.python("print(open('/proc/1/status').read())")
+    fields = dict(line.split(":\t", 1) for line in status.splitlines() if ":\t" in line)
+    assert (fields["CapEff"].strip("0"), fields["CapBnd"].strip("0"), fields["NoNewPrivs"]) == ("", "", "1")
+
+
+def test_the_root_file_system_is_read_only(deployment: Deployment) -> None:
+    read_only = "import os; print(bool(os.statvfs('/').f_flag & os.ST_RDONLY), os.access('/tmp', os.W_OK))"
+    assert deployment.python(read_only) == "True True"
+
+
+def test_sigterm_under_load_loses_no_request_and_exits_with_0(image: str, frame: bytes) -> None:
+    """Clients post until readiness says 503, then once more on new connections: every request is answered 200."""
+    with deployed(image) as deployment:
+        with load(deployment, frame) as (answers, draining):
+            wait_until(lambda: sum(answers.values()) >= 20 * CLIENTS)
+            stop = subprocess.Popen(deployment.command("stop"), cwd=REPOSITORY, env=deployment.environment)
+            wait_until(lambda: httpx.get(f"{deployment.url}/health/ready").status_code == 503)
+            live_while_draining = httpx.get(f"{deployment.url}/health/live").status_code
+            draining.set()
+        assert stop.wait(START_LIMIT_S) == 0
+        assert set(answers) == {200}
+        assert live_while_draining == 200
+        assert deployment.state()["ExitCode"] == 0
+
+
+@contextmanager
+def load(deployment: Deployment, frame: bytes) -> Iterator[tuple[Counter[int], threading.Event]]:
+    """Clients that post without pause until the event is set; yields the count per status and the event."""
+    answers: Counter[int] = Counter()
+    draining = threading.Event()
+    with ThreadPoolExecutor(CLIENTS) as pool:
+        clients = [pool.submit(post_until, deployment.url, frame, answers, draining) for _ in range(CLIENTS)]
+        try:
+            yield answers, draining
+        finally:
+            draining.set()
+        for client in clients:
+            client.result()
+
+
+def post_until(url: str, frame: bytes, answers: Counter[int], draining: threading.Event) -> None:
+    """Post on one connection until the event is set, then once on a new one; raises where an answer is lost."""
+    with httpx.Client(timeout=WAIT_LIMIT_S) as client:
+        while not draining.is_set():
+            answers[post_frame(client, url, frame).status_code] += 1
+    with httpx.Client(timeout=WAIT_LIMIT_S) as newcomer:
+        answers[post_frame(newcomer, url, frame).status_code] += 1
+
+
+def wait_until(condition: Callable[[], bool]) -> None:
+    deadline = time.monotonic() + WAIT_LIMIT_S
+    while not condition():
+        if time.monotonic() > deadline:
+            pytest.fail(f"did not happen within {WAIT_LIMIT_S:g} s")
+        time.sleep(0.01)
