@@ -6,29 +6,46 @@
         SelfTestFailed               it can, but does not reproduce the outputs it was exported with
         ProviderUnavailable          the execution provider that was asked for cannot run the model
         InvalidSettings              a setting is unknown or out of range
+        AddressUnavailable           host and port cannot be listened on
       RequestError                 nothing in this request can be answered
-        MalformedMultipart           the multipart body does not follow RFC 7578
-        NoFrames                     the request holds no frame
-        RequestTooLarge              the body holds more bytes than allowed
-        TooManyFrames                the request holds more frames than allowed
         UnsupportedContentType       the body is neither multipart/form-data nor an image type we read
+        UnsupportedContentEncoding   the body is compressed
+        RequestTooLarge              the body holds more bytes than allowed
+        MalformedMultipart           the multipart body does not follow RFC 7578
+        UnexpectedField              a multipart field that is not a frame
+        TooManyFrames                the request holds more frames than allowed
+        NoFrames                     the request holds no frame
         InvalidParameter             a query parameter or header has a value that is not allowed
       FrameError                   this frame cannot be answered; the others of its request are
         FrameTooLarge                more bytes than allowed
         TooManyPixels                more pixels than allowed, read from the header
         UnsupportedImage             not an image format we read
         DamagedImage                 our format, but it cannot be decoded
+        UnreadableFile               a file on disk that cannot be opened (command line only)
       ServiceError                 the request is fine, the service cannot take it
         QueueFull                    more frames wait than allowed
         NotReady                     the model is not loaded yet
+        Draining                     the process is about to end
 
 The core raises these and knows no HTTP; `service.web.problems` maps each class to a status.
-A message says what came, what is allowed and what to do.
+A message says what came, what is allowed and what to do; `facts` repeats the figures for programs.
 """
+
+from collections.abc import Sequence
+
+Fact = str | int | float | Sequence[str]
 
 
 class RoadcueError(Exception):
-    """Base of all errors that the service raises on purpose."""
+    """Base of all errors that the service raises on purpose.
+
+    >>> FrameTooLarge("a.jpg holds 9 bytes; allowed are 8", limit_bytes=8).facts
+    {'limit_bytes': 8}
+    """
+
+    def __init__(self, message: str, **facts: Fact) -> None:
+        super().__init__(message)
+        self.facts: dict[str, Fact] = facts
 
 
 class StartupError(RoadcueError):
@@ -51,28 +68,40 @@ class InvalidSettings(StartupError):
     """A setting is unknown or out of range."""
 
 
+class AddressUnavailable(StartupError):
+    """The host and port cannot be listened on."""
+
+
 class RequestError(RoadcueError):
     """Nothing in this request can be answered."""
 
 
-class MalformedMultipart(RequestError):
-    """The multipart body does not follow RFC 7578."""
+class UnsupportedContentType(RequestError):
+    """The body is neither multipart/form-data nor an image type we read."""
 
 
-class NoFrames(RequestError):
-    """The request holds no frame."""
+class UnsupportedContentEncoding(RequestError):
+    """The body is compressed; images already are."""
 
 
 class RequestTooLarge(RequestError):
     """The body holds more bytes than allowed."""
 
 
+class MalformedMultipart(RequestError):
+    """The multipart body does not follow RFC 7578."""
+
+
+class UnexpectedField(RequestError):
+    """The multipart body has a field that is not a frame."""
+
+
 class TooManyFrames(RequestError):
     """The request holds more frames than allowed."""
 
 
-class UnsupportedContentType(RequestError):
-    """The body is neither multipart/form-data nor an image type we read."""
+class NoFrames(RequestError):
+    """The request holds no frame."""
 
 
 class InvalidParameter(RequestError):
@@ -99,17 +128,25 @@ class DamagedImage(FrameError):
     """The bytes are of a format we read, but cannot be decoded."""
 
 
+class UnreadableFile(FrameError):
+    """The file cannot be opened; only the command line reads files."""
+
+
 class ServiceError(RoadcueError):
-    """The request is fine, but the service cannot take it now."""
+    """The request is fine, but the service cannot take it now; `retry_after_s` says when to ask again."""
+
+    def __init__(self, message: str, retry_after_s: float = 1.0, **facts: Fact) -> None:
+        super().__init__(message, **facts)
+        self.retry_after_s = retry_after_s
 
 
 class QueueFull(ServiceError):
     """More frames wait than allowed."""
 
-    def __init__(self, message: str, retry_after_s: float) -> None:
-        super().__init__(message)
-        self.retry_after_s = retry_after_s
-
 
 class NotReady(ServiceError):
     """The model is not loaded yet."""
+
+
+class Draining(ServiceError):
+    """The process is about to end; it still serves, but wants no more traffic."""

@@ -1,0 +1,201 @@
+"""Files and folders scored without a server, by the same detector, for `roadcue predict`."""
+
+import csv
+import json
+from collections import deque
+from collections.abc import Iterable, Iterator, Sequence
+from concurrent.futures import Future
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Final, Protocol, TextIO
+
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+from rich.table import Table
+
+from service.app import detector_of
+from service.errors import FrameError, UnreadableFile
+from service.inference.detector import Detection, Detector
+from service.inference.scheduling import Completed, FrameScheduler, available_cpus
+from service.settings import Settings
+from service.web.problems import problem
+
+IMAGE_SUFFIXES: Final = frozenset({".jpg", ".jpeg", ".png", ".webp"})
+# Enough to keep the workers busy while a file is read, few enough to hold in memory.
+FRAMES_AHEAD_PER_WORKER: Final = 4
+
+
+@dataclass(frozen=True, slots=True)
+class ScoredFile:
+    """One file and what became of it."""
+
+    path: Path
+    outcome: Detection | FrameError
+
+
+class Writer(Protocol):
+    """Writes results in one format."""
+
+    def begin(self, detector: Detector) -> None: ...
+    def write(self, scored: ScoredFile) -> None: ...
+    def end(self) -> None: ...
+
+
+def image_files(paths: Iterable[Path]) -> list[Path]:
+    """The files as given, and the images in the folders at every depth, sorted by name; each file once."""
+    found: dict[Path, None] = {}
+    for path in paths:
+        found |= dict.fromkeys(_images_below(path) if path.is_dir() else [path])
+    return list(found)
+
+
+def score_files(files: Sequence[Path], settings: Settings, writer: Writer, console: Console) -> int:
+    """Score every file, write the results in order, and return how many could not be read. Raises StartupError."""
+    with console.status("loading the model"):
+        detector = detector_of(settings)
+    writer.begin(detector)
+    failed = 0
+    with _progress(console) as progress:
+        for scored in progress.track(scores(files, detector, settings.workers), total=len(files), description="frames"):
+            failed += isinstance(scored.outcome, FrameError)
+            writer.write(scored)
+    writer.end()
+    return failed
+
+
+def scores(files: Iterable[Path], detector: Detector, workers: int = 0) -> Iterator[ScoredFile]:
+    """What became of each file, in order, computed a few files ahead. `workers` 0 takes every CPU."""
+    workers = workers or available_cpus()
+    ahead = workers * FRAMES_AHEAD_PER_WORKER
+    pending: deque[tuple[Path, Future[Completed[Detection]] | FrameError]] = deque()
+    with FrameScheduler(detector.detect, workers, max_queue_frames=ahead + 1) as scheduler:
+        for path in files:
+            pending.append((path, _submitted(path, scheduler)))
+            if len(pending) > ahead:
+                yield _settled(*pending.popleft())
+        while pending:
+            yield _settled(*pending.popleft())
+
+
+def writer_for(form: str, stream: TextIO) -> Writer:
+    """The writer for `table`, `json` or `csv`."""
+    writers: dict[str, type[TableWriter] | type[JsonWriter] | type[CsvWriter]] = {
+        "table": TableWriter,
+        "json": JsonWriter,
+        "csv": CsvWriter,
+    }
+    return writers[form](stream)
+
+
+class TableWriter:
+    """A table for people; labels at or above their threshold are bold."""
+
+    def __init__(self, stream: TextIO) -> None:
+        self._console = Console(file=stream)
+        self._table = Table()
+        self._labels: tuple[str, ...] = ()
+
+    def begin(self, detector: Detector) -> None:
+        self._labels = tuple(detector.thresholds)
+        self._table.add_column("frame", overflow="fold")
+        for label in detector.metadata.labels:
+            self._table.add_column(label.title, justify="right")
+
+    def write(self, scored: ScoredFile) -> None:
+        if isinstance(scored.outcome, FrameError):
+            self._table.add_row(str(scored.path), f"[red]{_code(scored.outcome)}[/red]")
+            return
+        self._table.add_row(str(scored.path), *(_cell(scored.outcome, label) for label in self._labels))
+
+    def end(self) -> None:
+        self._console.print(self._table)
+
+
+class CsvWriter:
+    """One row a frame, written as it is scored; `labels` are separated by spaces."""
+
+    def __init__(self, stream: TextIO) -> None:
+        self._stream = stream
+        self._rows = csv.writer(stream, lineterminator="\n")
+        self._labels: tuple[str, ...] = ()
+
+    def begin(self, detector: Detector) -> None:
+        self._labels = tuple(detector.thresholds)
+        self._rows.writerow(["frame", "width", "height", *self._labels, "labels", "problem", "detail"])
+
+    def write(self, scored: ScoredFile) -> None:
+        outcome = scored.outcome
+        if isinstance(outcome, FrameError):
+            unknown = [""] * (2 + len(self._labels) + 1)
+            self._rows.writerow([scored.path, *unknown, _code(outcome), outcome])
+            return
+        values = [outcome.probabilities[label] for label in self._labels]
+        self._rows.writerow([scored.path, outcome.width, outcome.height, *values, " ".join(outcome.labels), "", ""])
+
+    def end(self) -> None:
+        self._stream.flush()
+
+
+class JsonWriter:
+    """One JSON object in the form of the service's reply to POST /predict, without its times."""
+
+    def __init__(self, stream: TextIO) -> None:
+        self._stream = stream
+        self._head: dict[str, Any] = {}
+        self._frames: list[dict[str, Any]] = []
+
+    def begin(self, detector: Detector) -> None:
+        model = {"name": detector.metadata.name, "version": detector.metadata.version}
+        self._head = {"model": model, "thresholds": dict(detector.thresholds)}
+
+    def write(self, scored: ScoredFile) -> None:
+        self._frames.append({"name": str(scored.path), **_members(scored.outcome)})
+
+    def end(self) -> None:
+        json.dump({**self._head, "frames": self._frames}, self._stream, indent=2, ensure_ascii=False)
+        self._stream.write("\n")
+
+
+def _images_below(folder: Path) -> list[Path]:
+    return sorted(path for path in folder.rglob("*") if path.suffix.lower() in IMAGE_SUFFIXES and path.is_file())
+
+
+def _submitted(path: Path, scheduler: FrameScheduler[Detection]) -> Future[Completed[Detection]] | FrameError:
+    try:
+        return scheduler.submit([path.read_bytes()])[0]
+    except OSError as error:
+        return UnreadableFile(f"{path} cannot be read: {error.strerror}")
+
+
+def _settled(path: Path, pending: Future[Completed[Detection]] | FrameError) -> ScoredFile:
+    if isinstance(pending, FrameError):
+        return ScoredFile(path, pending)
+    try:
+        return ScoredFile(path, pending.result().result)
+    except FrameError as error:
+        return ScoredFile(path, error)
+
+
+def _members(outcome: Detection | FrameError) -> dict[str, Any]:
+    if isinstance(outcome, FrameError):
+        return {"problem": problem(outcome)}
+    return {
+        "width": outcome.width,
+        "height": outcome.height,
+        "probabilities": dict(outcome.probabilities),
+        "labels": list(outcome.labels),
+    }
+
+
+def _code(error: FrameError) -> str:
+    return str(problem(error)["code"])
+
+
+def _cell(detection: Detection, label: str) -> str:
+    shown = f"{detection.probabilities[label]:.3f}"
+    return f"[bold green]{shown}[/bold green]" if label in detection.labels else f"[dim]{shown}[/dim]"
+
+
+def _progress(console: Console) -> Progress:
+    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
+    return Progress(*columns, console=console, transient=True)

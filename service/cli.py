@@ -1,0 +1,96 @@
+"""The command line: roadcue serve | predict.
+
+Exit codes: 0 done; 1 failed, with one line on standard error that says why; 2 called with wrong arguments.
+"""
+
+import signal
+import sys
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any, Literal, TypeVar
+
+import click
+from rich.console import Console
+
+from service import __version__
+from service.errors import RoadcueError
+from service.settings import Settings, allowed_text, default_text, flag_name, read_settings, variable_name
+
+Command = TypeVar("Command", bound=Callable[..., Any])
+
+
+@click.group(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 120})
+@click.version_option(__version__, prog_name="roadcue")
+def roadcue() -> None:
+    """Tells which things are in driving frames."""
+
+
+def settings_flags(*names: str) -> Callable[[Command], Command]:
+    """One option for each named setting (all without names); values are validated by Settings, not by click."""
+
+    def decorate(command: Command) -> Command:
+        for name in reversed(names or tuple(Settings.model_fields)):
+            field = Settings.model_fields[name]
+            meaning = f"{field.description}.  [env: {variable_name(name)}; default: {default_text(field)}]"
+            command = click.option(flag_name(name), name, metavar=f"<{allowed_text(field)}>", help=meaning)(command)
+        return command
+
+    return decorate
+
+
+def given_settings(flags: dict[str, Any]) -> Settings:
+    """The settings with the flags that were given laid over the environment."""
+    return read_settings({name: value for name, value in flags.items() if value is not None})
+
+
+@roadcue.command()
+@settings_flags()
+def serve(**flags: Any) -> None:
+    """Serve the model over HTTP until SIGTERM or Ctrl-C.
+
+    Next: curl -F file=@frame.jpg localhost:8000/predict, or open http://localhost:8000/docs
+    """
+    # The first process of a container ignores SIGTERM until it handles it; the server takes over once it runs.
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))
+    settings = given_settings(flags)
+    # Imported here: `roadcue --help` should not wait for ONNX Runtime.
+    from service.server import serve as serve_until_ended
+    from service.telemetry import configure_logging
+
+    configure_logging(settings.log_format, settings.log_level)
+    serve_until_ended(settings)
+
+
+@roadcue.command()
+@click.argument("paths", nargs=-1, required=True, type=click.Path(exists=True, path_type=Path))
+@click.option(
+    "--format",
+    "form",
+    type=click.Choice(["table", "json", "csv"]),
+    help="How results are written.  [default: table on a terminal, else json]",
+)
+@settings_flags("model", "device", "workers", "max_frame_pixels")
+def predict(paths: Sequence[Path], form: Literal["table", "json", "csv"] | None, **flags: Any) -> None:
+    """Score images without a server. PATHS are files and folders; folders are searched for images at every depth.
+
+    Results go to standard output, progress to standard error. Exit code 1 when an image could not be read.
+    """
+    settings = given_settings(flags)
+    from service.batch import image_files, score_files, writer_for
+
+    files = image_files(paths)
+    if not files:
+        raise click.UsageError(f"no images in {', '.join(map(str, paths))}; .jpg, .jpeg, .png and .webp are looked for")
+    writer = writer_for(form or ("table" if sys.stdout.isatty() else "json"), sys.stdout)
+    failed = score_files(files, settings, writer, Console(stderr=True))
+    if failed:
+        raise click.ClickException(f"{failed} of {len(files)} images could not be read")
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """The entry point `roadcue`: our errors become one line and exit code 1."""
+    try:
+        roadcue.main(arguments, prog_name="roadcue")
+    except RoadcueError as error:
+        click.echo(f"roadcue: {error}", err=True)
+        sys.exit(1)

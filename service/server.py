@@ -1,0 +1,131 @@
+"""The HTTP server: uvicorn with a shutdown that loses nothing.
+
+SIGTERM            ready refuses, requests are still served with `Connection: close`, for `drain_seconds`;
+                   then the port closes, what runs is finished, and the process ends with code 0
+SIGINT             the same without the wait
+a second signal    ends the drain at once; a third one ends the process without waiting for what runs
+"""
+
+import asyncio
+import contextlib
+import logging
+import math
+import signal
+import socket
+from collections.abc import Iterator
+from typing import Final
+
+import uvicorn
+from fastapi import FastAPI
+
+from service.app import create_app
+from service.errors import AddressUnavailable
+from service.settings import Settings
+from service.web.lifecycle import Lifecycle
+
+logger = logging.getLogger(__name__)
+
+BACKLOG: Final = 2048
+# What has just connected gets this long to send its request after the port has closed.
+LINGER_SECONDS: Final = 0.5
+POLL_SECONDS: Final = 0.02
+
+
+def serve(settings: Settings) -> None:
+    """Serve until a signal ends it. Raises StartupError when the process cannot start."""
+    listener = listen(settings.host, settings.port)
+    app = create_app(settings)
+    server = DrainingServer(configuration(app, settings), app.state.lifecycle, settings.drain_seconds)
+    server.run(sockets=[listener])
+    if app.state.lifecycle.failure:
+        raise app.state.lifecycle.failure
+
+
+def listen(host: str, port: int) -> socket.socket:
+    """A socket that listens on host and port. Raises AddressUnavailable."""
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    try:
+        return socket.create_server((host, port), family=family, backlog=BACKLOG)
+    except OSError as error:
+        raise AddressUnavailable(
+            f"cannot listen on {host} port {port}: {error.strerror or error}; choose others with --host and --port"
+        ) from error
+
+
+def configuration(app: FastAPI, settings: Settings) -> uvicorn.Config:
+    """How uvicorn runs the application: our logs, no guesses from the environment."""
+    return uvicorn.Config(
+        app,
+        http="httptools",
+        ws="none",
+        lifespan="on",
+        log_config=None,
+        access_log=False,
+        server_header=False,
+        proxy_headers=False,
+        workers=1,
+        backlog=BACKLOG,
+        timeout_keep_alive=math.ceil(settings.keep_alive_seconds),
+        timeout_graceful_shutdown=math.ceil(settings.shutdown_timeout_seconds),
+    )
+
+
+class DrainingServer(uvicorn.Server):
+    """uvicorn that drains first; uvicorn itself stops listening the moment SIGTERM comes."""
+
+    def __init__(self, config: uvicorn.Config, lifecycle: Lifecycle, drain_seconds: float) -> None:
+        super().__init__(config)
+        self._lifecycle, self._drain_seconds = lifecycle, drain_seconds
+        self._signals = 0
+        lifecycle.on_failure = self.stop
+
+    def stop(self) -> None:
+        """End as soon as what runs is finished."""
+        self.should_exit = True
+
+    @contextlib.contextmanager
+    def capture_signals(self) -> Iterator[None]:
+        """Handle the signals on the event loop, and do not raise them again at the end: an orderly end is code 0."""
+        loop, handled = asyncio.get_running_loop(), (signal.SIGTERM, signal.SIGINT)
+        for received in handled:
+            loop.add_signal_handler(received, self.on_signal, received)
+        try:
+            yield
+        finally:
+            for received in handled:
+                loop.remove_signal_handler(received)
+
+    def on_signal(self, received: signal.Signals) -> None:
+        """Begin to drain; with further signals, be quicker."""
+        self._signals += 1
+        was_ready = self._lifecycle.stage == "ready"
+        self._lifecycle.draining = True
+        if self._signals == 1 and received == signal.SIGTERM and was_ready:
+            logger.info("draining", extra={"signal": received.name, "seconds": self._drain_seconds})
+            asyncio.get_running_loop().call_later(self._drain_seconds, self.stop)
+            return
+        logger.info("ending", extra={"signal": received.name})
+        self.force_exit = self._signals > 2
+        self.stop()
+
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        """Say where the service listens, once it does."""
+        await super().startup(sockets)
+        for listener in sockets or []:
+            host, port = listener.getsockname()[:2]
+            logger.info("listening", extra={"url": f"http://{f'[{host}]' if ':' in host else host}:{port}"})
+
+    async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
+        """Close the port, serve who is connected already, then shut down; a request under way would be lost else."""
+        for server in self.servers:
+            server.close()
+        await self._linger()
+        await super().shutdown(sockets)
+        logger.info("ended")
+
+    async def _linger(self) -> None:
+        loop = asyncio.get_running_loop()
+        end_s = loop.time() + LINGER_SECONDS
+        # uvicorn keeps its connections in a plain set: there is no event to wait for.
+        while self.server_state.connections and loop.time() < end_s and not self.force_exit:  # noqa: ASYNC110
+            await asyncio.sleep(POLL_SECONDS)

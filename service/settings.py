@@ -1,0 +1,174 @@
+"""The settings of the service: the only reader of the environment.
+
+Each field is a flag of `roadcue serve` and an environment variable: `max_frame_bytes` is `--max-frame-bytes` and
+`ROADCUE_MAX_FRAME_BYTES`. A flag outweighs the environment, the environment outweighs the default.
+"""
+
+import difflib
+import os
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any, Literal
+
+import annotated_types
+from pydantic import Field, ValidationError, model_validator
+from pydantic.fields import FieldInfo
+from pydantic_core import PydanticUndefined
+from pydantic_settings import BaseSettings, SettingsConfigDict
+
+from service.errors import InvalidSettings
+
+ENVIRONMENT_PREFIX = "ROADCUE_"
+PACKAGE = Path(__file__).parent
+DEFAULT_MODEL = PACKAGE / "models" / "street.onnx"
+MIB = 1024 * 1024
+
+
+class Settings(BaseSettings):
+    """Everything that can be set, validated once at the start and frozen."""
+
+    model_config = SettingsConfigDict(env_prefix=ENVIRONMENT_PREFIX, frozen=True, extra="forbid")
+
+    host: str = Field("127.0.0.1", min_length=1, description="Address to listen on; 0.0.0.0 means every interface")
+    port: int = Field(8000, ge=0, le=65535, description="TCP port to listen on; 0 takes a free one and logs it")
+    model: Path = Field(DEFAULT_MODEL, description="Model file (ONNX) written by `roadcue-train export`")
+    device: Literal["auto", "cuda", "cpu"] = Field(
+        "auto", description="`cuda` refuses to start when CUDA cannot run the model; `auto` then serves on the CPU"
+    )
+    workers: int = Field(
+        0, ge=0, le=256, description="Frames worked on at the same time; 0 means one per CPU that the process may use"
+    )
+    threads_per_worker: int = Field(1, ge=1, le=256, description="Threads that share the inference of one frame")
+    max_queue_frames: int = Field(
+        128,
+        ge=1,
+        le=100_000,
+        description="Frames that may wait for a worker; a request for which there is no room is answered with 429",
+    )
+    max_frames_per_request: int = Field(64, ge=1, le=10_000, description="Frames that one request may hold")
+    max_frame_bytes: int = Field(16 * MIB, ge=1024, le=1024 * MIB, description="Bytes that one encoded frame may hold")
+    max_request_bytes: int = Field(
+        64 * MIB, ge=1024, le=16 * 1024 * MIB, description="Bytes that one request body may hold"
+    )
+    max_frame_pixels: int = Field(
+        50_000_000,
+        ge=1024,
+        le=1_000_000_000,
+        description="Pixels (width x height) that one frame may announce in its header; checked before it is decoded",
+    )
+    drain_seconds: float = Field(
+        5.0, ge=0, le=3600, description="Seconds from SIGTERM in which readiness is refused and requests are served"
+    )
+    shutdown_timeout_seconds: float = Field(
+        15.0, ge=1, le=3600, description="Seconds after the drain that running requests get to finish"
+    )
+    keep_alive_seconds: float = Field(
+        75.0, ge=1, le=3600, description="Seconds that an idle connection is kept; more than the load balancer's"
+    )
+    log_format: Literal["text", "json"] = Field("text", description="One event a line, as `text` or as `json`")
+    log_level: Literal["debug", "info", "warning", "error"] = Field("info", description="Least severe event to log")
+
+    @model_validator(mode="after")
+    def limits_fit_each_other(self) -> "Settings":
+        if self.max_frame_bytes > self.max_request_bytes:
+            raise ValueError("max_frame_bytes is larger than max_request_bytes: no request could hold such a frame")
+        if self.max_frames_per_request > self.max_queue_frames:
+            raise ValueError("max_frames_per_request is larger than max_queue_frames: such a request never had room")
+        return self
+
+
+def read_settings(given: Mapping[str, Any] | None = None, environment: Mapping[str, str] | None = None) -> Settings:
+    """The settings from what was given (by flags), from the environment and from the defaults, in this order.
+
+    `environment` serves the message for unknown variables only and is the process's own when left out.
+    Raises InvalidSettings with one line that names every variable or flag at fault.
+    """
+    refuse_unknown_variables(os.environ if environment is None else environment)
+    try:
+        return Settings(**(given or {}))
+    except ValidationError as error:
+        raise InvalidSettings("; ".join(_sentence(detail) for detail in error.errors())) from error
+
+
+def refuse_unknown_variables(environment: Mapping[str, str]) -> None:
+    """Raises InvalidSettings for a ROADCUE_ variable that is no setting, and names the nearest one."""
+    known = [variable_name(field) for field in Settings.model_fields]
+    ours = [name for name in environment if name.upper().startswith(ENVIRONMENT_PREFIX)]
+    unknown = [name for name in ours if name.upper() not in known]
+    if unknown:
+        raise InvalidSettings("; ".join(_unknown_variable(name, environment[name], known) for name in sorted(unknown)))
+
+
+def variable_name(field: str) -> str:
+    """The environment variable of a field: `port` is ROADCUE_PORT."""
+    return ENVIRONMENT_PREFIX + field.upper()
+
+
+def flag_name(field: str) -> str:
+    """The flag of a field: `max_frame_bytes` is --max-frame-bytes."""
+    return "--" + field.replace("_", "-")
+
+
+def settings_table() -> str:
+    """The Markdown table of all settings, as the README prints it."""
+    head = "| Flag | Environment | Default | Allowed | Meaning |\n|---|---|---|---|---|"
+    return "\n".join([head, *_table_rows()])
+
+
+def default_text(field: FieldInfo) -> str:
+    """The default of a field in words; paths of the package are shown from its top."""
+    default = field.default
+    if default is PydanticUndefined:
+        return "required"
+    if isinstance(default, Path) and default.is_relative_to(PACKAGE.parent):
+        return default.relative_to(PACKAGE.parent).as_posix()
+    return f"{default:g}" if isinstance(default, float) else str(default)
+
+
+def allowed_text(field: FieldInfo) -> str:
+    """What a field accepts: `1 to 256`, `auto, cuda, cpu`, `path`.
+
+    >>> allowed_text(Settings.model_fields["port"])
+    '0 to 65535'
+    """
+    choices = getattr(field.annotation, "__args__", ())
+    if choices:
+        return ", ".join(choices)
+    low = next((mark.ge for mark in field.metadata if isinstance(mark, annotated_types.Ge)), None)
+    high = next((mark.le for mark in field.metadata if isinstance(mark, annotated_types.Le)), None)
+    if low is not None:
+        return f"{low} to {high}"
+    return "path" if field.annotation is Path else "text"
+
+
+def _table_rows() -> Iterator[str]:
+    for name, field in Settings.model_fields.items():
+        cells = (f"`{flag_name(name)}`", f"`{variable_name(name)}`", f"`{default_text(field)}`", allowed_text(field))
+        yield f"| {' | '.join(cells)} | {field.description} |"
+
+
+def _sentence(detail: Mapping[str, Any]) -> str:
+    if not detail["loc"]:
+        return str(detail["ctx"]["error"])
+    name = str(detail["loc"][0])
+    if detail["type"] == "extra_forbidden":
+        return f"{name} is not a setting{_nearest(name, list(Settings.model_fields))}"
+    allowed, value = allowed_text(Settings.model_fields[name]), str(detail["input"])
+    hint = _service_link_hint(name, value)
+    return f"{name} ({flag_name(name)}, {variable_name(name)}) is {value!r}; allowed: {allowed}{hint}"
+
+
+def _unknown_variable(name: str, value: str, known: list[str]) -> str:
+    return f"{name} is not a setting{_nearest(name.upper(), known)}{_service_link_hint(name, value)}"
+
+
+def _service_link_hint(name: str, value: str) -> str:
+    # A Kubernetes service named `roadcue` makes the cluster inject ROADCUE_PORT=tcp://... into every pod beside it.
+    if "_SERVICE_" in name or value.startswith(("tcp://", "udp://")):
+        return " (it looks like a Kubernetes service link: set enableServiceLinks: false on the pod)"
+    return ""
+
+
+def _nearest(name: str, known: list[str]) -> str:
+    matches = difflib.get_close_matches(name, known, n=1, cutoff=0.6)
+    return f"; did you mean {matches[0]}?" if matches else f"; the settings are {', '.join(known)}"

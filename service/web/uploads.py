@@ -1,0 +1,273 @@
+"""A request body -> named frame bytes, within limits that hold while the bytes arrive.
+
+    multipart/form-data                                    every file in the fields `file` and `files` is a frame
+    image/jpeg, image/png, image/webp,
+    application/octet-stream                               the body is one frame; its format is read from its bytes
+
+Nothing is written to disk and nothing beyond a limit is kept in memory.
+"""
+
+from collections.abc import AsyncGenerator, Iterator, Mapping
+from contextlib import aclosing
+from dataclasses import dataclass, field
+from email.message import Message
+from typing import Final
+
+from fastapi import Request
+from multipart import (
+    MultipartError,
+    MultipartSegment,
+    PushMultipartParser,
+    content_disposition_unquote,
+    parse_options_header,
+)
+
+from service.errors import (
+    FrameError,
+    FrameTooLarge,
+    MalformedMultipart,
+    NoFrames,
+    RequestTooLarge,
+    TooManyFrames,
+    UnexpectedField,
+    UnsupportedContentEncoding,
+    UnsupportedContentType,
+)
+
+MULTIPART: Final = "multipart/form-data"
+RAW_TYPES: Final = ("image/jpeg", "image/png", "image/webp", "application/octet-stream")
+FIELDS: Final = ("file", "files")
+DEFAULT_NAME: Final = "frame"
+# The longest file name that common file systems hold.
+MAX_NAME_LENGTH: Final = 255
+
+
+@dataclass(frozen=True, slots=True)
+class UploadLimits:
+    """What one request may hold."""
+
+    max_frame_bytes: int
+    max_request_bytes: int
+    max_frames: int
+
+
+@dataclass(frozen=True, slots=True)
+class UploadedFrame:
+    """The bytes of one frame, or in `error` why they were not kept."""
+
+    name: str
+    data: bytes
+    error: FrameError | None = None
+
+
+async def read_frames(request: Request, limits: UploadLimits) -> list[UploadedFrame]:
+    """The frames of a request in their order, at least one.
+
+    Raises RequestError for what spoils the whole request, and starlette's ClientDisconnect when the client leaves.
+    """
+    _refuse_encoding(request.headers)
+    content_type, options = parse_options_header(request.headers.get("content-type", ""))
+    _refuse_announced_size(request.headers, limits.max_request_bytes)
+    if content_type == MULTIPART:
+        return await _read_multipart(request, options.get("boundary", ""), limits)
+    if content_type in RAW_TYPES:
+        return [await _read_raw(request, limits)]
+    raise _unsupported_type(request.headers.get("content-type"))
+
+
+def file_name(disposition: str | None, default: str = DEFAULT_NAME) -> str:
+    """The bare file name of a Content-Disposition header, without folders and control characters.
+
+    >>> file_name('form-data; name="file"; filename="../../a b.jpg"')
+    'a b.jpg'
+    >>> file_name("attachment; filename*=UTF-8''stra%C3%9Fe.jpg")
+    'straße.jpg'
+    """
+    given = _extended_name(disposition) or _plain_name(disposition) if disposition else ""
+    bare = given.replace("\\", "/").rpartition("/")[2]
+    printable = "".join(character for character in bare if character.isprintable()).strip()
+    return printable[:MAX_NAME_LENGTH] or default
+
+
+def _plain_name(disposition: str) -> str:
+    _, options = parse_options_header(disposition, unquote=content_disposition_unquote)
+    return str(options.get("filename", ""))
+
+
+def _extended_name(disposition: str) -> str:
+    """`filename*` of RFC 8187; browsers do not send it in forms, several HTTP libraries do."""
+    if "filename*" not in disposition:
+        return ""
+    message = Message()
+    message["content-disposition"] = disposition
+    return message.get_filename("")
+
+
+def _refuse_encoding(headers: Mapping[str, str]) -> None:
+    encoding = headers.get("content-encoding", "identity").strip().lower()
+    if encoding not in ("", "identity"):
+        raise UnsupportedContentEncoding(
+            f"the body came with Content-Encoding {encoding!r}; allowed is identity", allowed=["identity"]
+        )
+
+
+def _refuse_announced_size(headers: Mapping[str, str], limit: int) -> None:
+    announced = _announced_bytes(headers)
+    if announced > limit:
+        raise _request_too_large(announced, limit)
+
+
+def _announced_bytes(headers: Mapping[str, str]) -> int:
+    """Content-Length in bytes; 0 where there is none (chunked bodies are counted as they arrive)."""
+    length = headers.get("content-length", "")
+    return int(length) if length.isascii() and length.isdecimal() else 0
+
+
+def _as_utf8(header: str | None) -> str | None:
+    """A header as UTF-8 where its bytes are; HTTP hands headers over as Latin-1."""
+    try:
+        return header.encode("latin-1").decode() if header else header
+    except UnicodeDecodeError:
+        return header
+
+
+def _request_too_large(received: int, limit: int) -> RequestTooLarge:
+    return RequestTooLarge(
+        f"the request holds {received} bytes or more; allowed are {limit}", received_bytes=received, limit_bytes=limit
+    )
+
+
+def _frame_too_large(name: str, received: int, limit: int) -> FrameTooLarge:
+    message = f"{name} holds {received} bytes or more; allowed are {limit} a frame"
+    return FrameTooLarge(message, received_bytes=received, limit_bytes=limit)
+
+
+def _unsupported_type(content_type: str | None) -> UnsupportedContentType:
+    came = f"the body came as {content_type!r}" if content_type else "the body came without Content-Type"
+    hint = "; with curl, write -F file=@frame.jpg" if content_type == "application/x-www-form-urlencoded" else ""
+    allowed = [MULTIPART, *RAW_TYPES]
+    return UnsupportedContentType(f"{came}; allowed are {', '.join(allowed)}{hint}", allowed=allowed)
+
+
+async def _within(request: Request, limit: int) -> AsyncGenerator[bytes, None]:
+    """The body's chunks as they arrive; raises RequestTooLarge with the first byte beyond the limit."""
+    received = 0
+    async with aclosing(request.stream()) as stream:
+        async for chunk in stream:
+            received += len(chunk)
+            if received > limit:
+                raise _request_too_large(received, limit)
+            yield chunk
+
+
+async def _read_raw(request: Request, limits: UploadLimits) -> UploadedFrame:
+    part = _Part(file_name(_as_utf8(request.headers.get("content-disposition"))), limits.max_frame_bytes)
+    announced = _announced_bytes(request.headers)
+    if announced > part.limit:
+        raise _frame_too_large(part.name, announced, part.limit)
+    async with aclosing(_within(request, limits.max_request_bytes)) as chunks:
+        async for chunk in chunks:
+            part.add(chunk)
+            if part.too_large:
+                break
+    return part.frame()
+
+
+async def _read_multipart(request: Request, boundary: str, limits: UploadLimits) -> list[UploadedFrame]:
+    if not boundary:
+        raise MalformedMultipart("the Content-Type names no boundary; send multipart/form-data; boundary=...")
+    form = _Form(boundary, limits)
+    try:
+        async with aclosing(_within(request, limits.max_request_bytes)) as chunks:
+            async for chunk in chunks:
+                form.feed(chunk)
+        return form.close()
+    except MultipartError as error:
+        raise MalformedMultipart(f"the multipart body cannot be read: {error}") from error
+
+
+@dataclass(slots=True)
+class _Part:
+    """One frame as it arrives; what lies beyond the limit is counted, not kept."""
+
+    name: str
+    limit: int
+    is_unnamed: bool = False
+    received: int = 0
+    chunks: list[bytes] = field(default_factory=list)
+
+    @property
+    def too_large(self) -> bool:
+        return self.received > self.limit
+
+    def add(self, chunk: bytes) -> None:
+        self.received += len(chunk)
+        if self.too_large:
+            self.chunks.clear()
+        else:
+            self.chunks.append(chunk)
+
+    def frame(self) -> UploadedFrame:
+        if self.too_large:
+            return UploadedFrame(self.name, b"", _frame_too_large(self.name, self.received, self.limit))
+        return UploadedFrame(self.name, b"".join(self.chunks))
+
+
+class _Form:
+    """A multipart body as it arrives, turned into frames."""
+
+    def __init__(self, boundary: str, limits: UploadLimits) -> None:
+        self._limits = limits
+        self._parser = PushMultipartParser(boundary)
+        self._frames: list[UploadedFrame] = []
+        self._part: _Part | None = None
+
+    def feed(self, chunk: bytes) -> None:
+        """Take the next bytes of the body."""
+        for event in self._events(chunk):
+            if isinstance(event, MultipartSegment):
+                self._part = self._begin(event)
+            elif self._part is None:
+                continue
+            elif event is None:
+                self._end(self._part)
+            else:
+                self._part.add(bytes(event))
+
+    def close(self) -> list[UploadedFrame]:
+        """The frames of the complete body. Raises MalformedMultipart when it is cut off, NoFrames when it has none."""
+        try:
+            self._parser.close()
+        except MultipartError as error:
+            raise MalformedMultipart("the multipart body ends before its last boundary; send all of it") from error
+        if not self._frames:
+            raise NoFrames(f"the form holds no file; send at least one in a field named {' or '.join(FIELDS)}")
+        return self._frames
+
+    def _events(self, chunk: bytes) -> Iterator[MultipartSegment | bytes | None]:
+        # The parser takes an empty chunk for the end of the body; the server sends them in between, too.
+        return iter(()) if not chunk else self._parser.parse(chunk)
+
+    def _begin(self, segment: MultipartSegment) -> _Part | None:
+        disposition = segment.header("Content-Disposition", "")
+        self._refuse_foreign_field(segment, disposition)
+        if len(self._frames) == self._limits.max_frames:
+            limit = self._limits.max_frames
+            raise TooManyFrames(f"the request holds more than {limit} frames; allowed are {limit}", limit_frames=limit)
+        return _Part(file_name(disposition), self._limits.max_frame_bytes, is_unnamed=segment.filename == "")
+
+    def _end(self, part: _Part) -> None:
+        # A browser sends a file input that was left empty as a file without a name and without bytes.
+        if part.received or not part.is_unnamed:
+            self._frames.append(part.frame())
+
+    def _refuse_foreign_field(self, segment: MultipartSegment, disposition: str) -> None:
+        allowed = " and ".join(FIELDS)
+        if segment.name not in FIELDS:
+            raise UnexpectedField(f"the form has a field {segment.name!r}; allowed are {allowed}", allowed=FIELDS)
+        is_file = "filename" in disposition.lower() or segment.content_type not in (None, "text/plain")
+        if not is_file:
+            raise UnexpectedField(
+                f"the field {segment.name!r} is text, not a file; with curl, write -F {segment.name}=@frame.jpg",
+                allowed=FIELDS,
+            )
