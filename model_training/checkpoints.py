@@ -1,0 +1,42 @@
+"""A training run on disk: written whole or not at all, so that it can be resumed after a kill at any moment."""
+
+import os
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from model_training.configuration import TrainingConfiguration
+from model_training.errors import CheckpointError
+
+RESUME, BEST = "resume.pt", "best.pt"
+
+
+def save(path: Path, configuration: TrainingConfiguration, state: dict[str, Any]) -> None:
+    """Write `state` beside its configuration; a kill while writing leaves the previous file."""
+    unfinished = path.with_suffix(".unfinished")
+    with unfinished.open("wb") as file:
+        torch.save({"configuration": configuration.model_dump(mode="json"), **state}, file)
+        file.flush()
+        os.fsync(file.fileno())
+    unfinished.replace(path)
+
+
+def load(path: Path) -> tuple[TrainingConfiguration, dict[str, Any]]:
+    """The configuration and the state that `save` wrote; raises CheckpointError if it cannot be read."""
+    try:
+        state = torch.load(path, map_location="cpu", weights_only=True)
+        configuration = TrainingConfiguration.model_validate(state.pop("configuration"))
+    except FileNotFoundError as problem:
+        raise CheckpointError(f"there is no checkpoint {path}; train first: roadcue-train train") from problem
+    except Exception as problem:  # a damaged file raises whatever the reader stumbled over
+        raise CheckpointError(f"{path} is not a checkpoint of this version: {problem}") from problem
+    return configuration, state
+
+
+def check_same(path: Path, wanted: TrainingConfiguration, found: TrainingConfiguration) -> None:
+    """Raise CheckpointError naming the settings in which a run to resume differs from what was asked for."""
+    new, old = wanted.model_dump(mode="json"), found.model_dump(mode="json")
+    different = [f"{key}: {old[key]} there, {new[key]} asked for" for key in new if new[key] != old[key]]
+    if different:
+        raise CheckpointError(f"{path} was trained with other settings ({'; '.join(different)}); choose another folder")

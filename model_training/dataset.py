@@ -1,0 +1,186 @@
+"""A row of the label table -> a frame as the service would see it, and its targets; in which order rows are drawn.
+
+# B = frames in a batch, L = labels, H/W = frame height/width in pixels, h/w = evidence grid
+"""
+
+import math
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+from torch.utils.data import Dataset, Sampler
+
+from model_training.augmentation import Sample, augmented
+from model_training.configuration import TrainingConfiguration
+from model_training.label_table import ABSENT, PRESENT, UNKNOWN, LabelTable
+from model_training.sources.annotated_frame import Box
+from model_training.teacher import SoftTargets
+from service.inference.decoding import FrameLimits, decode_at_least, decode_frame, resize
+
+LIMITS = FrameLimits()
+GRID_STRIDE = 8
+
+
+class Draw(NamedTuple):
+    """A row, and the seed of the change it undergoes: the same draw gives the same sample in every process."""
+
+    row: int
+    seed: tuple[int, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Batch:
+    """frames uint8 [B, H, W, 3]; targets, known, soft, soft_known [B, L]; cells int8 [B, L, h, w] of 1, 0, -1."""
+
+    frames_BHWC: Tensor
+    targets_BL: Tensor
+    known_BL: Tensor
+    soft_BL: Tensor
+    soft_known_BL: Tensor
+    cells_BLhw: Tensor
+
+    def to(self, device: torch.device) -> "Batch":
+        return Batch(*(getattr(self, name).to(device, non_blocking=True) for name in self.__slots__))
+
+
+class TrainingFrames(Dataset[dict[str, Any]]):
+    """Indexed by `Draw`: the row's frame, augmented, with its targets."""
+
+    def __init__(self, table: LabelTable, soft: SoftTargets, configuration: TrainingConfiguration) -> None:
+        self._table, self._soft, self._configuration = table, soft, configuration
+
+    def __len__(self) -> int:
+        return len(self._table)
+
+    def __getitem__(self, draw: Draw) -> dict[str, NDArray[Any]]:
+        configuration, random = self._configuration, np.random.default_rng(draw.seed)
+        sample = augmented(self._sample(draw.row), configuration.augmentation, random)
+        frame_HWC = resize(sample.frame_HWC, configuration.height, configuration.width)
+        return {"frames_BHWC": frame_HWC, **targets(sample, self._table.labels, frame_HWC.shape[:2])}
+
+    def _sample(self, row: int) -> Sample:
+        table, configuration = self._table, self._configuration
+        # A crop keeps its detail only when there are more pixels than the network takes.
+        frame_HWC = decode_at_least(
+            table.images[row].read_bytes(), 2 * configuration.height, 2 * configuration.width, LIMITS
+        )
+        entries = dict(zip(table.labels, table.entries_NL[row].tolist(), strict=True))
+        soft_L = self._soft.probabilities_NL[row]
+        soft = {label: float(p) for label, p in zip(table.labels, soft_L, strict=True) if not math.isnan(p)}
+        return Sample(frame_HWC, entries, table.boxes[row], soft)
+
+
+class EvaluationFrames(Dataset[NDArray[np.uint8]]):
+    """Frames exactly as the service decodes them: uint8 [H, W, 3]."""
+
+    def __init__(self, images: tuple[Path, ...], height: int, width: int) -> None:
+        self._images, self._height, self._width = images, height, width
+
+    def __len__(self) -> int:
+        return len(self._images)
+
+    def __getitem__(self, row: int) -> NDArray[np.uint8]:
+        return decode_frame(self._images[row].read_bytes(), self._height, self._width, LIMITS).frame_HWC
+
+
+def targets(sample: Sample, labels: tuple[str, ...], frame_size: tuple[int, ...]) -> dict[str, NDArray[Any]]:
+    """What is known of a sample as arrays over labels: targets, known, soft, soft_known [L] and cells [L, h, w]."""
+    entries_L = np.asarray([sample.entries[label] for label in labels])
+    soft_L = np.asarray([sample.soft.get(label, np.nan) for label in labels], np.float32)
+    grid = (math.ceil(frame_size[0] / GRID_STRIDE), math.ceil(frame_size[1] / GRID_STRIDE))
+    return {
+        "targets_BL": (entries_L == PRESENT).astype(np.float32),
+        "known_BL": entries_L != UNKNOWN,
+        "soft_BL": np.nan_to_num(soft_L),
+        # A teacher never overrides a label.
+        "soft_known_BL": ~np.isnan(soft_L) & (entries_L == UNKNOWN),
+        "cells_BLhw": np.stack([_label_cells(sample, label, grid) for label in labels]),
+    }
+
+
+def box_cells(boxes: tuple[Box, ...], grid: tuple[int, int]) -> NDArray[np.int8]:
+    """Cells [h, w]: 1 where a box covers half the cell or has its centre in it, 0 where no box reaches, else -1.
+
+    The centre's cell counts however small the box is: a distant light is smaller than a cell.
+    """
+    cells_hw = np.zeros(grid, np.int8)
+    covers = [_cover(box, grid) for box in boxes]
+    for cover_hw in covers:
+        cells_hw[(cover_hw > 0) & (cells_hw == 0)] = -1
+    for box, cover_hw in zip(boxes, covers, strict=True):
+        cells_hw[cover_hw >= 0.5] = 1
+        y, x = (box[1] + box[3]) / 2 * grid[0], (box[0] + box[2]) / 2 * grid[1]
+        cells_hw[min(int(y), grid[0] - 1), min(int(x), grid[1] - 1)] = 1
+    return cells_hw
+
+
+def _label_cells(sample: Sample, label: str, grid: tuple[int, int]) -> NDArray[np.int8]:
+    if sample.entries[label] == ABSENT:
+        return np.zeros(grid, np.int8)
+    if sample.entries[label] == PRESENT and label in sample.boxes:
+        return box_cells(sample.boxes[label], grid)
+    return np.full(grid, -1, np.int8)
+
+
+def _cover(box: Box, grid: tuple[int, int]) -> NDArray[np.float64]:
+    """The share of each cell that lies in the box: [h, w]."""
+    rows, columns = np.arange(grid[0]), np.arange(grid[1])
+    down_h = np.clip(np.minimum(rows + 1, box[3] * grid[0]) - np.maximum(rows, box[1] * grid[0]), 0, 1)
+    across_w = np.clip(np.minimum(columns + 1, box[2] * grid[1]) - np.maximum(columns, box[0] * grid[1]), 0, 1)
+    return np.outer(down_h, across_w)
+
+
+def collate(samples: list[Mapping[str, NDArray[Any]]]) -> Batch:
+    """Samples of `TrainingFrames` -> one batch."""
+    return Batch(**{name: torch.from_numpy(np.stack([sample[name] for sample in samples])) for name in samples[0]})
+
+
+class BalancedBatches(Sampler[list[Draw]]):
+    """Batches of one epoch, a function of (seed, epoch) alone, so that a run resumes at any batch of any epoch.
+
+    A source of n frames is drawn as if it had n ** exponent, so that one large repetitive source does not dominate;
+    within a source every frame is drawn equally often, give or take one. With several processes, each gets its
+    contiguous share of every batch.
+    """
+
+    def __init__(
+        self, sources: tuple[str, ...], exponent: float, batch_size: int, seed: int, rank: int = 0, processes: int = 1
+    ) -> None:
+        self._rows = {name: np.flatnonzero(np.asarray(sources) == name) for name in sorted(set(sources))}
+        self._size, self._exponent, self._batch_size, self._seed = len(sources), exponent, batch_size, seed
+        self._share = slice(rank * batch_size // processes, (rank + 1) * batch_size // processes)
+        self.epoch, self.first_batch = 0, 0
+
+    def __len__(self) -> int:
+        """Batches in a whole epoch; an incomplete last one is left out."""
+        return max(1, self._size // self._batch_size)
+
+    def __iter__(self) -> Iterator[list[Draw]]:
+        order = self.epoch_rows(self.epoch)
+        for batch in range(self.first_batch, len(self)):
+            positions = range(batch * self._batch_size, (batch + 1) * self._batch_size)
+            draws = [Draw(int(order[i % len(order)]), (self._seed, self.epoch, i)) for i in positions]
+            yield draws[self._share]
+
+    def epoch_rows(self, epoch: int) -> NDArray[np.intp]:
+        """Rows in the order in which `epoch` draws them."""
+        random = np.random.default_rng((self._seed, epoch))
+        quotas = self._quotas()
+        drawn = [_repeated(rows, quotas[name], random) for name, rows in self._rows.items()]
+        return random.permutation(np.concatenate(drawn))
+
+    def _quotas(self) -> dict[str, int]:
+        shares = {name: len(rows) ** self._exponent for name, rows in self._rows.items()}
+        total = sum(shares.values())
+        return {name: max(1, round(self._size * share / total)) for name, share in shares.items()}
+
+
+def _repeated(rows: NDArray[np.intp], count: int, random: np.random.Generator) -> NDArray[np.intp]:
+    """`count` of `rows`, each equally often, give or take one."""
+    rounds = [random.permutation(rows) for _ in range(math.ceil(count / len(rows)))]
+    return np.concatenate(rounds)[:count]
