@@ -25,8 +25,9 @@ SERVICE_ORDER = (
     "service.inference",
     "service.web",
     "service.client",
-    "service.server",
     "service.app",
+    "service.server",
+    "service.batch",
     "service.cli",
     "service.__main__",
 )
@@ -38,6 +39,7 @@ TRAINING_ORDER = (
     "model_training.configuration",
     "model_training.sources",
     "model_training.label_table",
+    "model_training.teacher",
     "model_training.data_description",
     "model_training.splits",
     "model_training.data_report",

@@ -94,7 +94,7 @@ def engine() -> Iterator[None]:
 
 @pytest.fixture(scope="session")
 def image(engine: None) -> Iterator[str]:
-    """The image as `docker compose build` makes it, under a tag of its own."""
+    """The image as `docker compose build` makes it, under a tag of its own; the engine keeps its build cache."""
     tag = f"test-{uuid.uuid4().hex[:12]}"
     deployment = Deployment(f"roadcue-{tag}", tag, 0)
     try:

@@ -44,7 +44,7 @@ def test_the_image_holds_no_training_libraries_and_no_tests(image: str) -> None:
 
 
 def test_an_unknown_choice_of_libraries_is_refused_by_name(engine: None) -> None:
-    command = ["docker", "build", "--build-arg", "LIBRARIES=rocm", "."]
+    command = ["docker", "build", "--force-rm", "--build-arg", "LIBRARIES=rocm", "."]
     done = subprocess.run(command, cwd=REPOSITORY, capture_output=True, text=True)
     assert done.returncode != 0
     assert "LIBRARIES is 'rocm'; allowed are cpu and cuda" in done.stdout + done.stderr
