@@ -45,6 +45,7 @@ TRAINING_ORDER = (
     "model_training.data_report",
     "model_training.augmentation",
     "model_training.dataset",
+    "model_training.depthwise",
     "model_training.network",
     "model_training.masked_loss",
     "model_training.metrics",
