@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any, Final, Protocol, TextIO
 
 from rich.console import Console
+from rich.markup import escape
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 from rich.table import Table
 
@@ -99,13 +100,13 @@ class TableWriter:
         self._labels = tuple(detector.thresholds)
         self._table.add_column("frame", overflow="fold")
         for label in detector.metadata.labels:
-            self._table.add_column(label.title, justify="right")
+            self._table.add_column(escape(label.title), justify="right")
 
     def write(self, scored: ScoredFile) -> None:
         if isinstance(scored.outcome, FrameError):
-            self._table.add_row(str(scored.path), f"[red]{_code(scored.outcome)}[/red]")
+            self._table.add_row(escape(str(scored.path)), f"[red]{_code(scored.outcome)}[/red]")
             return
-        self._table.add_row(str(scored.path), *(_cell(scored.outcome, label) for label in self._labels))
+        self._table.add_row(escape(str(scored.path)), *(_cell(scored.outcome, label) for label in self._labels))
 
     def end(self) -> None:
         self._console.print(self._table)

@@ -54,11 +54,12 @@ def serve(**flags: Any) -> None:
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))
     settings = given_settings(flags)
     # Imported here: `roadcue --help` should not wait for ONNX Runtime.
+    from service.app import create_app
     from service.server import serve as serve_until_ended
     from service.telemetry import configure_logging
 
     configure_logging(settings.log_format, settings.log_level)
-    serve_until_ended(settings)
+    serve_until_ended(create_app(settings), settings)
 
 
 @roadcue.command()

@@ -13,12 +13,11 @@ import math
 import signal
 import socket
 from collections.abc import Iterator
-from typing import Final
+from typing import Any, Final
 
 import uvicorn
 from fastapi import FastAPI
 
-from service.app import create_app
 from service.errors import AddressUnavailable
 from service.settings import Settings
 from service.web.lifecycle import Lifecycle
@@ -31,10 +30,9 @@ LINGER_SECONDS: Final = 0.5
 POLL_SECONDS: Final = 0.02
 
 
-def serve(settings: Settings) -> None:
-    """Serve until a signal ends it. Raises StartupError when the process cannot start."""
+def serve(app: FastAPI, settings: Settings) -> None:
+    """Serve the application until a signal ends it. Raises StartupError when the process cannot start."""
     listener = listen(settings.host, settings.port)
-    app = create_app(settings)
     server = DrainingServer(configuration(app, settings), app.state.lifecycle, settings.drain_seconds)
     server.run(sockets=[listener])
     if app.state.lifecycle.failure:
@@ -117,11 +115,31 @@ class DrainingServer(uvicorn.Server):
 
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
         """Close the port, serve who is connected already, then shut down; a request under way would be lost else."""
+        doubles = [listener.dup() for listener in sockets or []]
         for server in self.servers:
             server.close()
+        for double in doubles:
+            await self._accept_rest(double)
         await self._linger()
         await super().shutdown(sockets)
         logger.info("ended")
+
+    async def _accept_rest(self, listener: socket.socket) -> None:
+        """Accept who has connected before the port closed: the kernel would reset what it still holds in its queue."""
+        listener.setblocking(False)
+        accepted: list[socket.socket] = []
+        with listener, contextlib.suppress(BlockingIOError):
+            while True:
+                accepted.append(listener.accept()[0])
+        for connection in accepted:
+            await asyncio.get_running_loop().connect_accepted_socket(self._protocol, connection)
+
+    def _protocol(self) -> asyncio.Protocol:
+        protocol_class: Any = self.config.http_protocol_class
+        protocol: asyncio.Protocol = protocol_class(
+            config=self.config, server_state=self.server_state, app_state=self.lifespan.state
+        )
+        return protocol
 
     async def _linger(self) -> None:
         loop = asyncio.get_running_loop()

@@ -182,12 +182,12 @@ class FrameScheduler(Generic[Result]):
 
 def available_cpus() -> int:
     """CPUs that this process may use: its affinity, less what a control group's quota allows; at least 1."""
-    quota = _cgroup_cpus(Path("/sys/fs/cgroup"))
+    quota = cgroup_cpus(Path("/sys/fs/cgroup"))
     allowed = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
     return max(1, min(allowed, math.ceil(quota)) if quota else allowed)
 
 
-def _cgroup_cpus(root: Path) -> float | None:
+def cgroup_cpus(root: Path) -> float | None:
     """CPUs that the control group at `root` grants (version 2, else version 1); None without a quota."""
     try:
         quota, period = (root / "cpu.max").read_text().split()

@@ -7,11 +7,12 @@
 Nothing is written to disk and nothing beyond a limit is kept in memory.
 """
 
+import re
 from collections.abc import AsyncGenerator, Iterator, Mapping
 from contextlib import aclosing
 from dataclasses import dataclass, field
-from email.message import Message
 from typing import Final
+from urllib.parse import unquote
 
 from fastapi import Request
 from multipart import (
@@ -40,6 +41,9 @@ FIELDS: Final = ("file", "files")
 DEFAULT_NAME: Final = "frame"
 # The longest file name that common file systems hold.
 MAX_NAME_LENGTH: Final = 255
+EXTENDED_NAME: Final = re.compile(
+    r"filename\*\s*=\s*(?P<charset>[\w-]+)'[^']*'(?P<value>[^;\s]+)", re.ASCII | re.IGNORECASE
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,11 +100,13 @@ def _plain_name(disposition: str) -> str:
 
 def _extended_name(disposition: str) -> str:
     """`filename*` of RFC 8187; browsers do not send it in forms, several HTTP libraries do."""
-    if "filename*" not in disposition:
+    found = EXTENDED_NAME.search(disposition)
+    if found is None:
         return ""
-    message = Message()
-    message["content-disposition"] = disposition
-    return message.get_filename("")
+    try:
+        return unquote(found["value"], encoding=found["charset"])
+    except LookupError:
+        return ""
 
 
 def _refuse_encoding(headers: Mapping[str, str]) -> None:

@@ -1,0 +1,212 @@
+"""The real process: signals, drain, sockets."""
+
+import json
+import signal
+import socket
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import closing
+from pathlib import Path
+
+import httpx
+import pytest
+
+from tests.service.server_process import ServerProcess
+
+StartServer = Callable[..., ServerProcess]
+
+
+class Poster(threading.Thread):
+    """A client that posts one frame after the other until the port is closed."""
+
+    def __init__(self, url: str, frame: bytes, keep_alive: bool) -> None:
+        super().__init__()
+        self._url, self._frame, self._keep_alive = url, frame, keep_alive
+        self.statuses: list[int] = []
+        self.lost: list[str] = []
+
+    def run(self) -> None:
+        """Post until connecting is refused; anything else that goes wrong is a lost request."""
+        headers = {} if self._keep_alive else {"Connection": "close"}
+        with httpx.Client(timeout=60, headers=headers) as client:
+            try:
+                while True:
+                    self.statuses.append(client.post(f"{self._url}/predict", files={"file": self._frame}).status_code)
+            except httpx.ConnectError:
+                return
+            except httpx.HTTPError as error:
+                self.lost.append(repr(error))
+
+
+def connect(server: ServerProcess) -> socket.socket:
+    """A plain connection, for what HTTP libraries do not send."""
+    host, port = server.url.removeprefix("http://").split(":")
+    return socket.create_connection((host, int(port)), timeout=60)
+
+
+def received(connection: socket.socket, until: bytes | None = None) -> bytes:
+    """Everything until the other side closes, or until it ends in `until`."""
+    data = b""
+    while piece := connection.recv(65536):
+        data += piece
+        if until and data.endswith(until):
+            break
+    return data
+
+
+def chunk(data: bytes) -> bytes:
+    """A chunk of RFC 9112, 7.1."""
+    return b"%x\r\n%b\r\n" % (len(data), data)
+
+
+@pytest.fixture
+def server(start_server: StartServer) -> ServerProcess:
+    """A ready server."""
+    return start_server().ready()
+
+
+def test_sigterm_under_load_loses_no_request_and_exits_0(start_server: StartServer, large_jpeg: bytes) -> None:
+    """Requests that run and requests that arrive while draining are all answered with 200."""
+    server = start_server("--drain-seconds", "1").ready()
+    posters = [Poster(server.url, large_jpeg, keep_alive) for keep_alive in (True, False) * 4]
+    for poster in posters:
+        poster.start()
+    while not all(poster.statuses for poster in posters):
+        assert all(poster.is_alive() for poster in posters)
+    server.process.send_signal(signal.SIGTERM)
+    server.wait_for_line("draining")
+    answered_before = sum(len(poster.statuses) for poster in posters)
+    assert server.wait() == 0
+    for poster in posters:
+        poster.join(60)
+    assert [poster.lost for poster in posters] == [[]] * len(posters)
+    assert {status for poster in posters for status in poster.statuses} == {200}
+    assert sum(len(poster.statuses) for poster in posters) > answered_before
+
+
+def test_draining_is_live_but_not_ready_and_closes_connections(start_server: StartServer, red_png: bytes) -> None:
+    server = start_server("--drain-seconds", "30").ready()
+    server.process.send_signal(signal.SIGTERM)
+    server.wait_for_line("draining")
+    live, ready = httpx.get(f"{server.url}/health/live"), httpx.get(f"{server.url}/health/ready")
+    answer = httpx.post(f"{server.url}/predict", files={"file": red_png})
+    assert (live.status_code, ready.status_code, answer.status_code) == (200, 503, 200)
+    assert ready.headers["content-type"] == "application/problem+json"
+    assert ready.json()["code"] == "draining"
+    assert {reply.headers["connection"] for reply in (live, ready, answer)} == {"close"}
+    server.process.send_signal(signal.SIGTERM)
+    assert server.wait() == 0, "a second signal ends the drain at once"
+
+
+def test_sigint_ends_without_the_drain_wait(start_server: StartServer) -> None:
+    server = start_server("--drain-seconds", "3600").ready()
+    server.process.send_signal(signal.SIGINT)
+    assert server.wait() == 0
+
+
+def test_upload_that_runs_at_sigint_is_finished(server: ServerProcess, red_png: bytes) -> None:
+    with closing(connect(server)) as connection:
+        connection.sendall(b"POST /predict HTTP/1.1\r\nHost: a\r\nContent-Type: image/png\r\n")
+        connection.sendall(b"Content-Length: %d\r\n\r\n" % len(red_png) + red_png[:10])
+        httpx.get(f"{server.url}/health/live")  # the server has by now read what was sent before
+        server.process.send_signal(signal.SIGINT)
+        server.wait_for_line("ending")
+        connection.sendall(red_png[10:])
+        assert received(connection).startswith(b"HTTP/1.1 200 OK")
+    assert server.wait() == 0
+
+
+def test_port_in_use_is_one_clear_line_and_code_1(start_server: StartServer) -> None:
+    with closing(socket.create_server(("127.0.0.1", 0))) as taken:
+        port = str(taken.getsockname()[1])
+        server = start_server("--port", port)
+        assert server.wait() == 1
+    assert len(server.lines) == 1
+    assert f"cannot listen on 127.0.0.1 port {port}: Address already in use" in server.lines[0]
+
+
+def test_missing_model_ends_the_process_with_code_1(start_server: StartServer, tmp_path: Path) -> None:
+    server = start_server(model=tmp_path / "absent.onnx")
+    assert server.wait() == 1
+    assert "absent.onnx cannot be read: No such file or directory" in server.lines[-1]
+    assert not any("Traceback" in line for line in server.lines)
+
+
+def test_refused_cuda_ends_the_process_with_code_1(start_server: StartServer) -> None:
+    if Path("/dev/nvidia0").exists():
+        pytest.skip("this machine has an NVIDIA GPU")
+    server = start_server("--device", "cuda")
+    assert server.wait() == 1
+    assert "device=cuda was asked for" in server.lines[-1]
+
+
+def test_keep_alive_connection_answers_several_requests(server: ServerProcess, red_png: bytes) -> None:
+    with closing(connect(server)) as connection:
+        request = b"POST /predict HTTP/1.1\r\nHost: a\r\nContent-Type: image/png\r\nContent-Length: %d\r\n%b\r\n%b"
+        connection.sendall(request % (len(red_png), b"", red_png) * 2)
+        connection.sendall(request % (len(red_png), b"Connection: close\r\n", red_png))
+        assert received(connection).count(b"HTTP/1.1 200 OK") == 3
+
+
+def test_chunked_upload_is_answered(server: ServerProcess, red_png: bytes) -> None:
+    def pieces() -> Iterator[bytes]:
+        yield red_png[:7]
+        yield red_png[7:]
+
+    reply = httpx.post(f"{server.url}/predict", content=pieces(), headers={"Content-Type": "image/png"})
+    assert reply.json()["frames"][0]["probabilities"] == {"red": 1.0, "green": 0.0}
+
+
+def test_chunked_upload_cut_off_midway_leaves_the_service_well(server: ServerProcess, red_png: bytes) -> None:
+    """The client that left is counted as 499, and others are answered."""
+    with closing(connect(server)) as connection:
+        head = b"POST /predict HTTP/1.1\r\nHost: a\r\nContent-Type: image/png\r\nTransfer-Encoding: chunked\r\n\r\n"
+        connection.sendall(head + chunk(red_png[:10]))
+    server.wait_for_line("POST /predict 499")
+    assert httpx.post(f"{server.url}/predict", files={"file": red_png}).status_code == 200
+
+
+def test_413_comes_while_the_body_still_streams(start_server: StartServer) -> None:
+    """A chunked body has no announced size: the reply comes with the first byte too many, not at the end."""
+    server = start_server("--max-request-bytes", "4096", "--max-frame-bytes", "2048").ready()
+    with closing(connect(server)) as connection:
+        head = b"Host: a\r\nContent-Type: multipart/form-data; boundary=b\r\nTransfer-Encoding: chunked\r\n\r\n"
+        connection.sendall(b"POST /predict HTTP/1.1\r\n" + head + chunk(b"--b\r\n"))
+        part = b'Content-Disposition: form-data; name="file"; filename="a"\r\n\r\n' + b"x" * 4096
+        connection.sendall(chunk(part))
+        reply = received(connection, until=b"}")
+    assert reply.startswith(b"HTTP/1.1 413 ")
+    assert b'"code":"request_too_large"' in reply
+
+
+def test_announced_size_is_refused_before_the_body_is_sent(start_server: StartServer) -> None:
+    """A client that waits for 100 Continue gets 413 in its place, and a closed connection (RFC 9110, 10.1.1)."""
+    server = start_server("--max-request-bytes", "4096", "--max-frame-bytes", "2048").ready()
+    with closing(connect(server)) as connection:
+        head = b"Host: a\r\nContent-Type: image/png\r\nContent-Length: 2049\r\nExpect: 100-continue\r\n\r\n"
+        connection.sendall(b"POST /predict HTTP/1.1\r\n" + head)
+        reply = received(connection)
+    assert reply.startswith(b"HTTP/1.1 413 ")
+    assert b"connection: close" in reply
+    assert b'"code":"frame_too_large"' in reply
+
+
+def test_connection_survives_a_413_given_before_the_body_was_read(start_server: StartServer, red_png: bytes) -> None:
+    """The rest of the refused body is read and thrown away, so the next request is understood."""
+    server = start_server("--max-request-bytes", "4096", "--max-frame-bytes", "2048").ready()
+    with closing(connect(server)) as connection:
+        head = b"POST /predict HTTP/1.1\r\nHost: a\r\nContent-Type: image/png\r\nContent-Length: %d\r\n%b\r\n"
+        connection.sendall(head % (5000, b"") + b"x" * 5000)
+        connection.sendall(head % (len(red_png), b"Connection: close\r\n") + red_png)
+        replies = received(connection)
+    assert replies.count(b"HTTP/1.1 413 ") == 1
+    assert replies.count(b"HTTP/1.1 200 ") == 1
+
+
+def test_json_log_holds_one_object_a_line(start_server: StartServer, red_png: bytes) -> None:
+    server = start_server("--log-format", "json").ready()
+    httpx.post(f"{server.url}/predict", files={"file": red_png}, headers={"X-Request-ID": "abc-1"})
+    entry = json.loads(server.wait_for_line("POST /predict"))
+    assert entry["request_id"] == "abc-1"
+    assert entry["level"] == "INFO"
+    assert all(isinstance(json.loads(line), dict) for line in server.lines)
