@@ -80,8 +80,8 @@ class TableSource(_Strict):
 class _ClassSource(_Strict):
     """What all formats with objects and classes have in common.
 
-    `exhaustive` names the labels whose every object is annotated; left out it means all labels that the classes of COCO
-    and BDD100K show for certain, and none for VOC and YOLO. `classes` goes over the format's own table. `group` is a
+    `exhaustive` names the labels whose every object is annotated; left out it means, for COCO and BDD100K, all labels
+    that the classes in the file show, and for VOC and YOLO none. `classes` goes over the format's own table. `group` is a
     pattern that finds a scene's name in an image's name. `match = "stem"` finds images whose suffix has changed.
     """
 
@@ -105,11 +105,16 @@ class _ClassSource(_Strict):
     def declaration(self, defaults: Classes, labels: Sequence[str], *, complete: bool, name: str) -> Declaration:
         """What holds for every frame; labels declared exhaustive that are not in this run are left out."""
         mapping = ClassMapping(defaults, self.classes, labels)
-        declared = (mapping.shown() if complete else ()) if self.exhaustive is None else self.exhaustive
-        mapping.check_known(declared, self.name or name)
-        pattern = re.compile(self.group) if self.group else None
-        exhaustive = frozenset(declared) & mapping.labels
-        return Declaration(self.name or name, mapping, exhaustive, self.split, self.licence, pattern)
+        mapping.check_known(self.exhaustive or (), self.name or name)
+        return Declaration(
+            source=self.name or name,
+            classes=mapping,
+            exhaustive=frozenset(self.exhaustive or ()) & mapping.labels,
+            complete=complete and self.exhaustive is None,
+            split=self.split,
+            licence=self.licence,
+            group=re.compile(self.group) if self.group else None,
+        )
 
 
 class CocoSource(_ClassSource):

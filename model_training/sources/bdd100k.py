@@ -72,7 +72,8 @@ def frames(
 
     An image lies at its name below the image folders, or in a folder named after its video. Box sizes refer to the
     frame's `size`, else to the file's `config.imageSize`, else to the image's header. A label whose only shape is a
-    polygon has the box around it; one without a shape in the image is present without a box. A frame whose labels are
+    polygon has the box around it; one without a shape in the image is present without a box. A complete declaration is
+    exhaustive on the labels that the file shows anywhere: the tracking sets, for one, leave traffic lights out. A frame whose labels are
     null is yielded with everything unknown. Raises AnnotationError where problems stop the run.
     """
     reader = _Reader(annotations, images, declaration, problems)
@@ -81,6 +82,7 @@ def frames(
     except BrokenJson as error:
         problems.report(Kind.BROKEN_FILE, annotations, error.line, error.message)
         return
+    reader.declaration = declaration.in_file({label.category for _, _, frame in found for label in frame.labels or ()})
     first_line: dict[Path, int] = {}
     for line, path, frame in found:
         if path in first_line:

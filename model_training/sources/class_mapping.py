@@ -151,6 +151,6 @@ class ClassMapping:
                 f"the labels of this run are {', '.join(sorted(self.labels))}"
             )
 
-    def shown(self) -> frozenset[str]:
-        """The labels of the run that some class shows for certain."""
-        return frozenset().union(*(meaning.present for meaning in self._meanings.values()))
+    def shown_by(self, class_names: Iterable[str]) -> frozenset[str]:
+        """The labels of the run that some of these classes shows for certain."""
+        return frozenset().union(*(meaning.present for name in class_names if (meaning := self.meaning(name))))

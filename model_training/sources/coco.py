@@ -53,8 +53,8 @@ def frames(
 ) -> Iterator[AnnotatedFrame]:
     """The frames of a COCO instances file, in the order of its `images`.
 
-    COCO marks objects by category and leaves nothing of its 80 categories out, except inside crowds, which have one box
-    for all. A broken file yields no frame: annotations that were not reached cannot be told from objects that are not
+    A complete declaration is exhaustive on the labels that the file's `categories` show: COCO leaves nothing of its 80
+    categories out, except inside crowds, which have one box for all. A broken file yields no frame: annotations that were not reached cannot be told from objects that are not
     there. Raises AnnotationError where problems stop the run.
     """
     try:
@@ -63,6 +63,7 @@ def frames(
         problems.report(Kind.BROKEN_FILE, annotations, error.line, error.message)
         return
     objects = document.objects_by_image()
+    declaration = declaration.in_file(document.names.values())
     for line, image in document.usable_images():
         path = images.found(image.file_name, annotations, line, problems)
         if path:

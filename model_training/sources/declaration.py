@@ -3,7 +3,7 @@
 import re
 from collections import defaultdict
 from collections.abc import Iterable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from model_training.sources.annotated_frame import AnnotatedFrame, Box
@@ -17,7 +17,8 @@ class Declaration:
     """What holds for every frame of a source.
 
     `exhaustive` names the labels whose every object is annotated: for those not annotated means absent, and boxes are
-    complete; for all others not annotated means unknown. `group` is a pattern searched in the image's path below its
+    complete; for all others not annotated means unknown. With `complete` the source leaves out no object of the classes
+    that its file has, and is exhaustive on the labels that these show. `group` is a pattern searched in the image's path below its
     folder; its first parenthesis (or the whole match) names the scene, and where it is None or not found the reader's
     own rule does. `split` and `licence` are given to every frame.
     """
@@ -25,9 +26,14 @@ class Declaration:
     source: str
     classes: ClassMapping
     exhaustive: frozenset[str] = frozenset()
+    complete: bool = False
     split: str | None = None
     licence: str = "unstated"
     group: re.Pattern[str] | None = None
+
+    def in_file(self, class_names: Iterable[str]) -> "Declaration":
+        """The declaration as it stands for a file with these classes."""
+        return replace(self, exhaustive=self.classes.shown_by(class_names)) if self.complete else self
 
     def scene(self, image_name: str, otherwise: str) -> str:
         """The group of an image; scenes of two sources are never one by chance of a name."""
