@@ -81,8 +81,8 @@ class _ClassSource(_Strict):
     """What all formats with objects and classes have in common.
 
     `exhaustive` names the labels whose every object is annotated; left out it means, for COCO and BDD100K, all labels
-    that the classes in the file show, and for VOC and YOLO none. `classes` goes over the format's own table. `group` is a
-    pattern that finds a scene's name in an image's name. `match = "stem"` finds images whose suffix has changed.
+    that the classes in the file show, and for VOC and YOLO none. `classes` goes over the format's own table. `group`
+    is a pattern that finds a scene's name in an image's name. `match = "stem"` finds images whose suffix has changed.
     """
 
     name: str | None = None

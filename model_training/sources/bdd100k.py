@@ -72,9 +72,11 @@ def frames(
 
     An image lies at its name below the image folders, or in a folder named after its video. Box sizes refer to the
     frame's `size`, else to the file's `config.imageSize`, else to the image's header. A label whose only shape is a
-    polygon has the box around it; one without a shape in the image is present without a box. A complete declaration is
-    exhaustive on the labels that the file shows anywhere: the tracking sets, for one, leave traffic lights out. A frame whose labels are
-    null is yielded with everything unknown. Raises AnnotationError where problems stop the run.
+    polygon has the box around it; one without a shape in the image is present without a box. A frame whose labels are
+    null is yielded with everything unknown. A complete declaration is exhaustive on the labels that the file shows
+    anywhere: the tracking sets, for one, leave traffic lights out.
+
+    A broken file yields no frame. Raises AnnotationError where problems stop the run.
     """
     reader = _Reader(annotations, images, declaration, problems)
     try:

@@ -54,8 +54,8 @@ def frames(
     """The frames of a COCO instances file, in the order of its `images`.
 
     A complete declaration is exhaustive on the labels that the file's `categories` show: COCO leaves nothing of its 80
-    categories out, except inside crowds, which have one box for all. A broken file yields no frame: annotations that were not reached cannot be told from objects that are not
-    there. Raises AnnotationError where problems stop the run.
+    categories out, except inside crowds, which have one box for all. A broken file yields no frame: annotations that
+    were not reached cannot be told from objects that are not there. Raises AnnotationError where problems stop the run.
     """
     try:
         document = _Document(annotations, problems)

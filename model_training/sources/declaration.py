@@ -18,9 +18,10 @@ class Declaration:
 
     `exhaustive` names the labels whose every object is annotated: for those not annotated means absent, and boxes are
     complete; for all others not annotated means unknown. With `complete` the source leaves out no object of the classes
-    that its file has, and is exhaustive on the labels that these show. `group` is a pattern searched in the image's path below its
-    folder; its first parenthesis (or the whole match) names the scene, and where it is None or not found the reader's
-    own rule does. `split` and `licence` are given to every frame.
+    that its file has, and is exhaustive on the labels that these show.
+
+    `group` is a pattern searched in the image's name; its first parenthesis (or the whole match) names the scene, and
+    where it is None or not found the reader's own rule does. `split` and `licence` are given to every frame.
     """
 
     source: str

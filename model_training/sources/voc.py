@@ -56,7 +56,7 @@ def _read(file: Path, images: ImageFolders, problems: Problems) -> tuple[Path, e
         problems.report(Kind.BROKEN_FILE, file, line, f"not XML: {error}")
         return None
     if root.tag != "annotation":
-        problems.report(Kind.BROKEN_FILE, file, _line(root), f"the root is <{root.tag}>; it must be <annotation>")
+        problems.report(Kind.BROKEN_FILE, file, _line(root), f"the root is {root.tag!r}; it must be 'annotation'")
         return None
     image = _image(file, root, images, problems)
     return (image, root) if image else None
