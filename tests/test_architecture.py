@@ -42,6 +42,7 @@ TRAINING_ORDER = (
     "model_training.teacher",
     "model_training.data_description",
     "model_training.splits",
+    "model_training.training_rows",
     "model_training.data_report",
     "model_training.augmentation",
     "model_training.dataset",
@@ -72,6 +73,7 @@ FORBIDDEN = {
 }
 # What training may import of the service: frames reach the network exactly as in serving.
 SERVICE_FOR_TRAINING = (
+    "service.__version__",
     "service.errors",
     "service.inference.artifact",
     "service.inference.decoding",
@@ -82,7 +84,7 @@ ONLY_IMPORTED_BY = {"model_training.recipes": ("model_training.cli",)}
 READS_ENVIRONMENT = ("service.settings",)
 
 # Import names that belong to the public surface of a declared dependency.
-PART_OF = {"starlette": "fastapi", "pydantic-core": "pydantic", "annotated-types": "pydantic"}
+PART_OF = {"starlette": "fastapi", "pydantic-core": "pydantic", "annotated-types": "pydantic", "markupsafe": "jinja2"}
 
 
 @dataclass(frozen=True)
