@@ -1,0 +1,56 @@
+from pathlib import Path
+
+import pytest
+
+from model_training.sources.image_folders import Ambiguous, ImageFolders, plain_stem, size_px
+from model_training.sources.problems import Kind, Problems
+from tests.model_training.images import write_image
+
+
+def test_image_is_found_by_its_path_below_any_of_the_folders(tmp_path):
+    image = write_image(tmp_path / "b/night/a.jpg")
+    assert ImageFolders([tmp_path / "a", tmp_path / "b"]).find("night/a.jpg") == image
+
+
+def test_name_must_agree_unless_stems_are_asked_for(tmp_path):
+    image = write_image(tmp_path / "deep/road12.jpg")
+    assert ImageFolders([tmp_path]).find("road12.png") is None
+    assert ImageFolders([tmp_path], "stem").find("road12.png") == image
+
+
+def test_roboflow_hash_does_not_hide_an_image(tmp_path):
+    image = write_image(tmp_path / "X_jpg.jpg")
+    assert ImageFolders([tmp_path], "stem").find("X_jpg.rf.2eca2885beb1007aa989acf0fec36b4c.jpg") == image
+
+
+def test_one_stem_of_two_images_is_ambiguous(tmp_path):
+    write_image(tmp_path / "a/1.jpg")
+    write_image(tmp_path / "b/1.png")
+    with pytest.raises(Ambiguous, match="1.txt could be any of"):
+        ImageFolders([tmp_path], "stem").find("1.txt")
+
+
+def test_missing_image_is_reported_with_where_it_was_looked_for(tmp_path):
+    problems = Problems("skip")
+    assert ImageFolders([tmp_path]).found("a.jpg", Path("x.json"), 3, problems) is None
+    assert str(problems.found[0]) == f"x.json:3: image 'a.jpg' is not in {tmp_path}"
+    assert problems.counts() == {Kind.MISSING_IMAGE: 1}
+
+
+def test_empty_name_is_no_image(tmp_path):
+    assert ImageFolders([tmp_path]).find("") is None
+
+
+def test_size_comes_from_the_header_as_width_and_height(tmp_path):
+    assert size_px(write_image(tmp_path / "a.png", size=(7, 5)), Problems()) == (7, 5)
+
+
+def test_file_that_is_no_image_is_a_broken_file(tmp_path):
+    (tmp_path / "a.jpg").write_text("<html>")
+    problems = Problems("skip")
+    assert size_px(tmp_path / "a.jpg", problems) is None
+    assert problems.counts() == {Kind.BROKEN_FILE: 1}
+
+
+def test_stem_without_a_roboflow_hash_stays_as_it_is():
+    assert plain_stem("images-32-_jpeg.rf.txt") == "images-32-_jpeg.rf"
