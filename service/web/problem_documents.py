@@ -2,7 +2,7 @@
 
 from typing import Any, Final
 
-from fastapi import APIRouter
+from fastapi import APIRouter, Request
 from starlette.exceptions import HTTPException
 
 from service.web.problems import KINDS, MEDIA_TYPE, ProblemKind, problem_object
@@ -65,10 +65,13 @@ async def problems() -> list[ProblemPage]:
 @router.get(
     "/problems/{code}",
     summary="One kind of problem",
+    # Declared by hand: any text is a code to ask for, so FastAPI's 422 for this parameter cannot happen.
+    openapi_extra={"parameters": [{"name": "code", "in": "path", "required": True, "schema": {"type": "string"}}]},
     responses={404: {"description": "No such code", "content": {MEDIA_TYPE: {"schema": Problem.model_json_schema()}}}},
 )
-async def problem_page(code: str) -> ProblemPage:
+async def problem_page(request: Request) -> ProblemPage:
     """What the `type` of a problem points to: what it means and what to do."""
+    code = request.path_params["code"]
     if code not in KINDS:
         raise HTTPException(404)
     return _page(KINDS[code])

@@ -106,6 +106,12 @@ async def running(app: FastAPI) -> AsyncIterator[httpx.AsyncClient]:
 
 
 @pytest.fixture
+def settings(model: Path) -> Settings:
+    """The tiny model on one worker on the CPU."""
+    return Settings(model=model, device="cpu", workers=1)
+
+
+@pytest.fixture
 def open_client(model: Path) -> OpenClient:
     """Opens a client of an application with the given settings, ready to answer."""
 

@@ -64,5 +64,5 @@ def test_model_that_fails_its_self_test_is_not_served(tmp_path: Path) -> None:
 
 
 def test_missing_model_is_named(tmp_path: Path) -> None:
-    with pytest.raises(ModelFileError, match="absent.onnx cannot be read"):
+    with pytest.raises(ModelFileError, match=r"absent\.onnx cannot be read"):
         load_detector(tmp_path / "absent.onnx", "cpu", 1, LIMITS)

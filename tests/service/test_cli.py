@@ -1,0 +1,138 @@
+"""The command line, run as a person runs it."""
+
+import csv
+import io
+import json
+from pathlib import Path
+
+import pytest
+from click.testing import CliRunner, Result
+
+from service import __version__
+from service.batch import scores
+from service.cli import main, roadcue
+from service.inference.decoding import FrameLimits
+from service.inference.detector import load_detector
+from service.settings import Settings, flag_name
+from tests.service.conftest import encoded
+
+
+@pytest.fixture
+def frames(tmp_path: Path) -> Path:
+    """A folder of folders: three images, one of them damaged, and a file that is none."""
+    folder = tmp_path / "frames"
+    (folder / "deep" / "er").mkdir(parents=True)
+    (folder / "b.png").write_bytes(encoded(204, 51, 0, 30, 20))
+    (folder / "deep" / "er" / "A.JPG").write_bytes(encoded(0, 255, 0, form="JPEG"))
+    (folder / "deep" / "c.webp").write_bytes(b"RIFF\x10\0\0\0WEBPVP8 ")
+    (folder / "notes.txt").write_text("not an image")
+    return folder
+
+
+def predict(model: Path, *arguments: object) -> Result:
+    """Runs roadcue predict with the tiny model."""
+    flags = ["predict", "--model", str(model), "--device", "cpu", "--workers", "2"]
+    return CliRunner().invoke(roadcue, [*flags, *map(str, arguments)])
+
+
+def test_csv_holds_a_row_for_every_frame_in_order(model: Path, frames: Path) -> None:
+    """204/255 = 0.8 and 51/255 = 0.2."""
+    result = predict(model, frames, "--format", "csv")
+    rows = list(csv.DictReader(io.StringIO(result.stdout)))
+    assert [Path(row["frame"]).name for row in rows] == ["b.png", "c.webp", "A.JPG"]
+    assert (rows[0]["width"], rows[0]["height"], rows[0]["red"], rows[0]["green"]) == ("30", "20", "0.8", "0.2")
+    assert [row["labels"] for row in rows] == ["red", "", "green"]
+    assert [row["problem"] for row in rows] == ["", "damaged_image", ""]
+
+
+def test_damaged_file_is_reported_and_the_exit_code_is_1(model: Path, frames: Path) -> None:
+    result = predict(model, frames, "--format", "json")
+    assert result.exit_code == 1
+    assert "1 of 3 images could not be read" in result.stderr
+
+
+def test_good_files_end_with_code_0(model: Path, frames: Path) -> None:
+    assert predict(model, frames / "b.png", "--format", "table").exit_code == 0
+
+
+def test_json_has_the_form_of_the_service(model: Path, frames: Path) -> None:
+    result = predict(model, frames / "b.png", frames / "notes.txt")
+    body = json.loads(result.stdout)
+    assert body["model"] == {"name": "tiny", "version": "0.0.1"}
+    assert body["thresholds"] == {"red": 0.5, "green": 0.5}
+    good, bad = body["frames"]
+    assert good == {
+        "name": str(frames / "b.png"),
+        "width": 30,
+        "height": 20,
+        "probabilities": {"red": 0.8, "green": 0.2},
+        "labels": ["red"],
+    }
+    assert bad["problem"]["code"] == "unsupported_image"
+
+
+def test_table_shows_every_frame(model: Path, frames: Path) -> None:
+    (frames / "[red]odd[red].png").write_bytes(encoded(255, 0, 0))
+    result = predict(model, frames / "b.png", frames / "[red]odd[red].png", "--format", "table")
+    assert "0.800" in result.stdout
+    assert "1.000" in result.stdout
+
+
+def test_order_is_kept_over_many_files(model: Path, tmp_path: Path) -> None:
+    names = [f"{number:03}.png" for number in range(60)]
+    for number, name in enumerate(names):
+        (tmp_path / name).write_bytes(encoded(number, 0, 0))
+    body = json.loads(predict(model, tmp_path).stdout)
+    assert [Path(frame["name"]).name for frame in body["frames"]] == names
+    assert [round(frame["probabilities"]["red"] * 255) for frame in body["frames"]] == list(range(60))
+
+
+def test_file_that_cannot_be_opened_is_reported(model: Path, frames: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(path: Path) -> bytes:
+        raise PermissionError(13, "Permission denied")
+
+    detector = load_detector(model, "cpu", 1, FrameLimits())
+    monkeypatch.setattr(Path, "read_bytes", refuse)
+    scored = list(scores([frames / "b.png"], detector, workers=1))
+    assert str(scored[0].outcome) == f"{frames / 'b.png'} cannot be read: Permission denied"
+
+
+@pytest.mark.parametrize("arguments", [["/absent/frame.jpg"], [], ["--format", "xml", "."]])
+def test_wrong_arguments_end_with_code_2(model: Path, arguments: list[str]) -> None:
+    assert predict(model, *arguments).exit_code == 2
+
+
+def test_folder_without_images_is_refused(model: Path, tmp_path: Path) -> None:
+    result = predict(model, tmp_path)
+    assert result.exit_code == 2
+    assert "no images in" in result.stderr
+
+
+def test_missing_model_is_one_line_and_code_1(tmp_path: Path, frames: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as ended:
+        main(["predict", "--model", str(tmp_path / "absent.onnx"), str(frames)])
+    assert ended.value.code == 1
+    lines = [line for line in capsys.readouterr().err.splitlines() if line.startswith("roadcue: ")]
+    assert lines == [f"roadcue: the model file {tmp_path / 'absent.onnx'} cannot be read: No such file or directory"]
+
+
+def test_bad_setting_is_one_line_and_code_1(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as ended:
+        main(["serve", "--port", "70000"])
+    assert ended.value.code == 1
+    assert capsys.readouterr().err == "roadcue: port (--port, ROADCUE_PORT) is '70000'; allowed: 0 to 65535\n"
+
+
+def test_serve_has_a_flag_for_every_setting() -> None:
+    parameters = {option for parameter in roadcue.commands["serve"].params for option in parameter.opts}
+    assert parameters == {flag_name(name) for name in Settings.model_fields}
+
+
+def test_help_names_unit_default_and_variable() -> None:
+    shown = CliRunner().invoke(roadcue, ["serve", "--help"], terminal_width=200).output
+    assert "Seconds from SIGTERM" in shown
+    assert "[env: ROADCUE_DRAIN_SECONDS; default: 5]" in shown
+
+
+def test_version_is_the_package_version() -> None:
+    assert __version__ in CliRunner().invoke(roadcue, ["--version"]).output

@@ -1,0 +1,25 @@
+"""The page behind each problem's type."""
+
+import httpx
+import pytest
+
+from service.web.problems import KINDS
+
+pytestmark = pytest.mark.anyio
+
+
+@pytest.mark.parametrize("code", KINDS)
+async def test_type_of_every_problem_leads_to_its_page(client: httpx.AsyncClient, code: str) -> None:
+    page = (await client.get(KINDS[code].type)).json()
+    assert (page["code"], page["status"], page["title"]) == (code, KINDS[code].status, KINDS[code].title)
+    assert page["remedy"]
+
+
+async def test_unknown_code_is_not_found(client: httpx.AsyncClient) -> None:
+    reply = await client.get("/problems/absent")
+    assert reply.status_code == 404
+    assert reply.json()["code"] == "not_found"
+
+
+async def test_all_problems_are_listed(client: httpx.AsyncClient) -> None:
+    assert [page["code"] for page in (await client.get("/problems")).json()] == list(KINDS)
