@@ -126,7 +126,8 @@ class _Document:
             first_line.setdefault(f"file_name {image.file_name}", line)
 
     def objects_by_image(self) -> Mapping[Id, list[AnnotatedObject]]:
-        sizes = {image.id: (image.width, image.height) for _, image in self.images}
+        # Of images that share an id the first is used, so its size comes last.
+        sizes = {image.id: (image.width, image.height) for _, image in reversed(self.images)}
         objects: dict[Id, list[AnnotatedObject]] = defaultdict(list)
         for image_id, lines in self.unreadable.items():
             objects[image_id] = [AnnotatedObject(None, None, self.path, line) for line in lines]

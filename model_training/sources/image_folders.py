@@ -32,7 +32,7 @@ class ImageFolders:
     """The images below one or several folders.
 
     `match="name"` finds a file by its path below a folder. `"stem"` also finds one whose suffix, folder or Roboflow
-    hash differs, as after a conversion.
+    hash differs, as after a conversion. Names without their hash need not be unique in an export: keep it if you can.
     """
 
     def __init__(self, folders: Sequence[Path], match: Match = "name") -> None:
