@@ -90,9 +90,7 @@ def zoom_out(sample: Sample, left: float, top: float, side: float, colour: NDArr
 
 def can_be_mirrored(sample: Sample, unmirrored: tuple[str, ...]) -> bool:
     """Whether no label that bears writing is, or may be, in the frame."""
-    return all(
-        sample.entries.get(label) != PRESENT and sample.soft.get(label, 0.0) < 0.5 for label in unmirrored
-    )
+    return all(sample.entries.get(label) != PRESENT and sample.soft.get(label, 0.0) < 0.5 for label in unmirrored)
 
 
 def mirror(sample: Sample) -> Sample:

@@ -2,7 +2,9 @@
 
 from typing import Annotated, Literal
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from model_training.errors import InvalidConfiguration
 
 Fraction = Annotated[float, Field(ge=0, le=1)]
 
@@ -17,7 +19,9 @@ class AugmentationConfiguration(_Configuration):
     crop: Fraction = 0.5
     smallest_crop: Fraction = Field(0.3, description="smallest crop, in fractions of the frame's area")
     zoom_out: Fraction = 0.25
-    largest_canvas: float = Field(1.6, ge=1, description="largest canvas of a zoom-out, in multiples of the frame's side")
+    largest_canvas: float = Field(
+        1.6, ge=1, description="largest canvas of a zoom-out, in multiples of the frame's side"
+    )
     mirror: Fraction = 0.5
     unmirrored: tuple[str, ...] = Field(
         ("stop_sign",), description="labels whose objects bear writing: a mirrored one does not exist on a road"
@@ -59,7 +63,9 @@ class TrainingConfiguration(_Configuration):
     precision: Literal["bfloat16", "float32"] = "bfloat16"
     patience: int = Field(5, gt=0, description="epochs without a better validation mAP until training stops")
 
-    label_weights: dict[str, float] = Field(default_factory=dict, description="weight of a label in the loss, default 1")
+    label_weights: dict[str, float] = Field(
+        default_factory=dict, description="weight of a label in the loss, default 1"
+    )
     evidence_weight: float = Field(0.5, ge=0, description="weight of the boxes' loss on the evidence maps")
     soft_weight: float = Field(0.5, ge=0, description="weight of the teacher's scores on unknown entries")
     source_exponent: Fraction = Field(
@@ -71,3 +77,19 @@ class TrainingConfiguration(_Configuration):
     seed: int = 0
     loader_workers: int = Field(1, ge=0, description="processes that decode and augment; 0 does it in the loop")
     checkpoint_every_steps: int = Field(50, gt=0)
+
+
+def validated(document: object) -> TrainingConfiguration:
+    """The configuration in `document`; raises InvalidConfiguration naming every unknown key and bad value."""
+    try:
+        return TrainingConfiguration.model_validate(document)
+    except ValidationError as error:
+        raise InvalidConfiguration(f"the training configuration is not valid: {all_errors(error)}") from error
+
+
+def all_errors(error: ValidationError) -> str:
+    """What is wrong, in one line: each place and its message."""
+    return "; ".join(
+        f"{'.'.join(str(part) for part in item['loc'])}: {item['msg'][:1].lower()}{item['msg'][1:]}"
+        for item in error.errors(include_url=False)
+    )

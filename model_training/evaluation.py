@@ -13,7 +13,14 @@ from torch.utils.data import DataLoader
 
 from model_training.dataset import EvaluationFrames
 from model_training.label_table import LabelTable
-from model_training.metrics import Floats, average_precision, brier_score, expected_calibration_error, f1_score, measured
+from model_training.metrics import (
+    Floats,
+    average_precision,
+    brier_score,
+    expected_calibration_error,
+    f1_score,
+    measured,
+)
 from model_training.network import PresenceNetwork
 from service.inference.artifact import Figure
 from service.inference.session import ModelSession
@@ -22,7 +29,11 @@ Metric = Callable[[NDArray[np.bool_], Floats], float]
 
 
 def network_logits(
-    network: PresenceNetwork, images: Sequence[str | object], size: tuple[int, int], device: torch.device, workers: int = 0
+    network: PresenceNetwork,
+    images: Sequence[str | object],
+    size: tuple[int, int],
+    device: torch.device,
+    workers: int = 0,
 ) -> NDArray[np.float32]:
     """Raw logits [N, L] in float32, of frames decoded as the service does; the network is left in evaluation mode."""
     network.eval()

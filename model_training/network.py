@@ -5,7 +5,7 @@
 
 import importlib
 from dataclasses import dataclass
-from typing import Any, Final
+from typing import Any, Final, cast
 
 import timm
 import torch
@@ -84,13 +84,15 @@ class EvidenceHead(nn.Module):
         self.mix = nn.Sequential(*_separable(width), *_separable(width))
         self.local_logits = nn.Conv2d(width, labels, 1)
         # At the start nothing is seen anywhere: presence is rare among the cells.
-        nn.init.constant_(self.local_logits.bias, -3.0)  
+        nn.init.constant_(cast("nn.Parameter", self.local_logits.bias), -3.0)
 
     def forward(self, levels: list[Tensor]) -> Tensor:
-        top_down: Tensor | None = None
-        for level, lateral, norm in reversed(list(zip(levels, self.laterals, self.norms, strict=True))):
-            here = norm(lateral(level))
-            top_down = here if top_down is None else here + functional.interpolate(top_down, size=here.shape[-2:])
+        *finer, coarsest = [
+            norm(lateral(level)) for level, lateral, norm in zip(levels, self.laterals, self.norms, strict=True)
+        ]
+        top_down: Tensor = coarsest
+        for here in reversed(finer):
+            top_down = here + functional.interpolate(top_down, size=here.shape[-2:])
         evidence: Tensor = self.local_logits(self.mix(functional.relu(top_down)))
         return evidence.float()
 
@@ -130,7 +132,8 @@ def _separable(width: int) -> tuple[nn.Module, ...]:
 def _trunk(configuration: NetworkConfiguration) -> Any:
     name = configuration.trunk
     try:
-        reductions = timm.create_model(name, features_only=True, pretrained=False).feature_info.reduction()
+        features: Any = timm.create_model(name, features_only=True, pretrained=False)
+        reductions = features.feature_info.reduction()
         indices = [reductions.index(stride) for stride in _STRIDES]
     except (RuntimeError, ValueError, AttributeError) as problem:
         raise InvalidConfiguration(
@@ -186,7 +189,9 @@ def _renamed(stored: dict[str, Tensor], wanted: dict[str, Tensor]) -> dict[str, 
     renamed = {}
     for (old, value), (new, like) in zip(stored.items(), wanted.items(), strict=True):
         if value.shape != like.shape or old.rsplit(".", 1)[-1] != new.rsplit(".", 1)[-1]:
-            raise InvalidConfiguration(f"the packaged weight {old} {tuple(value.shape)} does not fit {new} {tuple(like.shape)}")
+            raise InvalidConfiguration(
+                f"the packaged weight {old} {tuple(value.shape)} does not fit {new} {tuple(like.shape)}"
+            )
         renamed[new] = value
     return renamed
 
@@ -198,5 +203,6 @@ def _pixel_scaling(trunk: str) -> tuple[Tensor, Tensor]:
     """
     if trunk in _PACKAGED_WEIGHTS:
         return torch.full((3,), 127.0), torch.full((3,), 128.0)
-    configuration = timm.create_model(trunk, pretrained=False).default_cfg
+    network: Any = timm.create_model(trunk, pretrained=False)
+    configuration = network.default_cfg
     return torch.tensor(configuration["mean"]) * 255, torch.tensor(configuration["std"]) * 255

@@ -32,7 +32,9 @@ class SoftTargets:
         return SoftTargets(self.probabilities_NL[indices])
 
 
-def soft_targets(table: LabelTable, scores_NL: NDArray[np.float32], fit_rows: Sequence[int] | NDArray[np.intp]) -> SoftTargets:
+def soft_targets(
+    table: LabelTable, scores_NL: NDArray[np.float32], fit_rows: Sequence[int] | NDArray[np.intp]
+) -> SoftTargets:
     """Recalibrate raw scores in 0..1 (NaN: none) on the known entries of `fit_rows`, keep them where unknown.
 
     Logistic regression of the label on the score's logit, per label (Platt, 1999). A label whose known entries in

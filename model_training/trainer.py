@@ -9,39 +9,28 @@ killed goes on to the identical result.
 import csv
 import math
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 from torch import Tensor, nn
 from torch.distributed import broadcast_object_list
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
-from torch.utils.data import DataLoader
+from torch.utils.data import DataLoader, Dataset
 
 from model_training import checkpoints
 from model_training.configuration import TrainingConfiguration
 from model_training.dataset import BalancedBatches, Batch, TrainingFrames, collate
+from model_training.depthwise import with_fast_gradients
 from model_training.errors import InvalidConfiguration
 from model_training.evaluation import network_logits
-from model_training.label_table import LabelTable
 from model_training.masked_loss import evidence_cross_entropy, masked_cross_entropy
 from model_training.metrics import label_average_precisions
 from model_training.network import PresenceNetwork, parameter_groups
-from model_training.teacher import SoftTargets
-
-
-@dataclass(frozen=True, slots=True)
-class TrainingRows:
-    """What a run learns from and what it chooses by."""
-
-    table: LabelTable
-    soft: SoftTargets
-    train: NDArray[np.intp]
-    validation: NDArray[np.intp]
+from model_training.training_rows import TrainingRows
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,6 +57,10 @@ class Progress:
 
 
 Observer = Callable[[Progress], None]
+
+
+def _unobserved(_: Progress) -> None:
+    """Nobody looks."""
 
 
 @dataclass
@@ -97,7 +90,7 @@ class Trainer:
         folder: Path,
         device: torch.device,
         processes: Processes = Processes(),
-        observer: Observer = lambda progress: None,
+        observer: Observer = _unobserved,
     ) -> None:
         if configuration.batch_size % processes.count:
             raise InvalidConfiguration(
@@ -108,6 +101,8 @@ class Trainer:
         torch.manual_seed(configuration.seed)
         network = PresenceNetwork(configuration.network, len(configuration.labels))
         self.network = network.to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]
+        if device.type == "cpu" and configuration.precision == "bfloat16":
+            with_fast_gradients(self.network)
         self.average = AveragedModel(
             self.network, multi_avg_fn=get_ema_multi_avg_fn(configuration.average_decay), use_buffers=True
         )
@@ -193,7 +188,7 @@ class Trainer:
         table = self._rows.table.rows(self._rows.validation)
         size = (self.configuration.height, self.configuration.width)
         with self._autocast():
-            logits_NL = network_logits(self.average.module, table.images, size, self._device)
+            logits_NL = network_logits(cast(PresenceNetwork, self.average.module), table.images, size, self._device)
         return label_average_precisions(table.entries_NL, logits_NL)
 
     def _record(self, precisions_L: list[float], seconds: float) -> None:
@@ -241,18 +236,20 @@ class Trainer:
         self._optimizer.load_state_dict(stored["optimizer"])
         self._state = _State(**stored["state"])
 
-    def _learner(self) -> nn.Module:
+    def _learner(self) -> Any:
         if self._processes.count == 1:
             return self.network
         return nn.parallel.DistributedDataParallel(self.network)
 
-    def _loader(self) -> DataLoader[Batch]:
+    def _loader(self) -> Iterable[Batch]:
         rows = self._rows
         self._batches.epoch, self._batches.first_batch = self._state.epoch, self._state.batch
-        frames = TrainingFrames(rows.table.rows(rows.train), rows.soft.rows(rows.train), self.configuration)
+        frames: Dataset[Any] = TrainingFrames(
+            rows.table.rows(rows.train), rows.soft.rows(rows.train), self.configuration
+        )
         return DataLoader(
-            frames,  # type: ignore[arg-type]
-            batch_sampler=self._batches,  # type: ignore[arg-type]
+            frames,
+            batch_sampler=self._batches,
             collate_fn=collate,
             num_workers=self.configuration.loader_workers,
             pin_memory=self._device.type == "cuda",

@@ -1,0 +1,36 @@
+"""Which rows a run learns from, chooses by and calibrates on; test rows are in none of them."""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from model_training.configuration import TrainingConfiguration
+from model_training.label_table import LabelTable
+from model_training.splits import split_by_group
+from model_training.teacher import SoftTargets, read_scores, soft_targets
+
+
+@dataclass(frozen=True, slots=True)
+class TrainingRows:
+    """Row numbers into `table`, apart by scene group, and the teacher's soft targets for all its rows."""
+
+    table: LabelTable
+    soft: SoftTargets
+    train: NDArray[np.intp]
+    validation: NDArray[np.intp]
+    calibration: NDArray[np.intp]
+
+
+def assemble(table: LabelTable, configuration: TrainingConfiguration, teacher: Path | None = None) -> TrainingRows:
+    """Split `table` as the configuration says; the same table and configuration give the same rows.
+
+    `teacher` is a CSV of presence scores; what they mean is learned from the known entries of the train rows alone.
+    """
+    held_out = {"validation": configuration.validation, "calibration": configuration.calibration}
+    splits = split_by_group(table, {"train": 1 - sum(held_out.values()), **held_out}, configuration.seed)
+    soft = SoftTargets.none(table)
+    if teacher is not None:
+        soft = soft_targets(table, read_scores(teacher, table), splits["train"])
+    return TrainingRows(table, soft, splits["train"], splits["validation"], splits["calibration"])
