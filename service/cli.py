@@ -82,8 +82,10 @@ def predict(paths: Sequence[Path], form: Literal["table", "json", "csv"] | None,
     files = image_files(paths)
     if not files:
         raise click.UsageError(f"no images in {', '.join(map(str, paths))}; .jpg, .jpeg, .png and .webp are looked for")
-    writer = writer_for(form or ("table" if sys.stdout.isatty() else "json"), sys.stdout)
-    failed = score_files(files, settings, writer, Console(stderr=True))
+    on_terminal = sys.stdout.isatty()
+    writer = writer_for(form or ("table" if on_terminal else "json"), sys.stdout)
+    # Rows that appear on the terminal as they are scored are progress enough, and a bar would overwrite them.
+    failed = score_files(files, settings, writer, Console(stderr=True, quiet=on_terminal and form == "csv"))
     if failed:
         raise click.ClickException(f"{failed} of {len(files)} images could not be read")
 

@@ -26,7 +26,7 @@ logger = logging.getLogger(__name__)
 
 BACKLOG: Final = 2048
 # What has just connected gets this long to send its request after the port has closed.
-LINGER_SECONDS: Final = 0.5
+LINGER_SECONDS: Final = 1.0
 POLL_SECONDS: Final = 0.02
 
 
@@ -132,7 +132,8 @@ class DrainingServer(uvicorn.Server):
             while True:
                 accepted.append(listener.accept()[0])
         for connection in accepted:
-            await asyncio.get_running_loop().connect_accepted_socket(self._protocol, connection)
+            with contextlib.suppress(OSError):  # it has left already
+                await asyncio.get_running_loop().connect_accepted_socket(self._protocol, connection)
 
     def _protocol(self) -> asyncio.Protocol:
         protocol_class: Any = self.config.http_protocol_class

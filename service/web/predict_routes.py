@@ -101,9 +101,7 @@ async def _outcomes(
     """What became of each frame, in order; raises QueueFull, or ClientDisconnect once nobody waits for it."""
     futures = iter(scheduler.submit([frame.data for frame in frames if frame.error is None]))
     waiting = [_settled(frame.error) if frame.error else asyncio.wrap_future(next(futures)) for frame in frames]
-    together = asyncio.gather(*waiting, return_exceptions=True)
-    await _unless_client_leaves(request, together)
-    return together.result()
+    return await _unless_client_leaves(request, waiting)
 
 
 def _settled(error: FrameError) -> "asyncio.Future[Completed[Detection]]":
@@ -112,17 +110,23 @@ def _settled(error: FrameError) -> "asyncio.Future[Completed[Detection]]":
     return future
 
 
-async def _unless_client_leaves(request: Request, work: "asyncio.Future[list[Outcome]]") -> None:
-    """Wait for `work`; cancel it, and raise ClientDisconnect, when the client leaves first."""
+async def _unless_client_leaves(
+    request: Request, waiting: Sequence["asyncio.Future[Completed[Detection]]"]
+) -> list[Outcome]:
+    """What became of each frame; when the client leaves first, cancels them and raises ClientDisconnect."""
+    together = asyncio.gather(*waiting, return_exceptions=True)
     leaving = asyncio.ensure_future(request.receive())
     try:
-        either: set[asyncio.Future[Any]] = {work, leaving}
+        either: set[asyncio.Future[Any]] = {together, leaving}
         await asyncio.wait(either, return_when=asyncio.FIRST_COMPLETED)
-        if not work.done():
+        if not together.done():
             raise ClientDisconnect
+        return together.result()
     finally:
         leaving.cancel()
-        work.cancel()
+        # One by one: a gathering that is cancelled itself would log that nobody took its exception.
+        for future in waiting:
+            future.cancel()
 
 
 def _record(metrics: Metrics, outcomes: Sequence[Outcome]) -> None:

@@ -3,6 +3,7 @@
 Pure ASGI, so that bodies stream through and a client that leaves is seen.
 """
 
+import asyncio
 import logging
 import re
 import time
@@ -12,6 +13,7 @@ from typing import Final
 from starlette.datastructures import Headers, MutableHeaders
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from service.errors import Draining
 from service.telemetry import Metrics
 from service.web.lifecycle import Lifecycle
 from service.web.problems import problem_response
@@ -46,11 +48,19 @@ class RequestContext:
     async def _answer(self, exchange: "_Exchange") -> None:
         try:
             await self._app(exchange.scope, exchange.receive, exchange.send)
+        except asyncio.CancelledError:
+            if exchange.status is not None or not self._lifecycle.draining:
+                raise
+            # uvicorn cancels what has not finished when the time to shut down is over; a reply beats a reset.
+            await self._refuse(exchange, Draining("the process ends before this request is complete; send it again"))
         except Exception as error:
             logger.exception("the request failed", extra={"request_id": exchange.request_id, "path": exchange.path})
             if exchange.status is not None:
                 raise
-            await problem_response(error, exchange.path)(exchange.scope, exchange.receive, exchange.send)
+            await self._refuse(exchange, error)
+
+    async def _refuse(self, exchange: "_Exchange", error: Exception) -> None:
+        await problem_response(error, exchange.path)(exchange.scope, exchange.receive, exchange.send)
 
     def _record(self, exchange: "_Exchange") -> None:
         seconds = time.monotonic() - exchange.started_s

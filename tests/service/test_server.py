@@ -116,6 +116,22 @@ def test_upload_that_runs_at_sigint_is_finished(server: ServerProcess, red_png: 
     assert server.wait() == 0
 
 
+def test_upload_that_never_ends_does_not_hold_the_process(start_server: StartServer) -> None:
+    """When the time to finish is over the client is told so, and the process ends with code 0."""
+    server = start_server("--shutdown-timeout-seconds", "1").ready()
+    with closing(connect(server)) as connection:
+        connection.sendall(
+            b"POST /predict HTTP/1.1\r\nHost: a\r\nContent-Type: image/png\r\nContent-Length: 9\r\n\r\n1"
+        )
+        httpx.get(f"{server.url}/health/live")  # the server has by now read what was sent before
+        server.process.send_signal(signal.SIGINT)
+        reply = received(connection)
+    assert server.wait() == 0
+    assert reply.startswith(b"HTTP/1.1 503 ")
+    assert b'"code":"draining"' in reply
+    assert not any("Traceback" in line for line in server.lines)
+
+
 def test_port_in_use_is_one_clear_line_and_code_1(start_server: StartServer) -> None:
     with closing(socket.create_server(("127.0.0.1", 0))) as taken:
         port = str(taken.getsockname()[1])

@@ -1,6 +1,7 @@
 """POST /predict: the public contract."""
 
 import asyncio
+import gc
 import io
 import struct
 import zlib
@@ -201,7 +202,9 @@ async def test_request_with_many_frames_is_admitted_whole_or_not_at_all(
     assert refused.status_code == 429
 
 
-async def test_client_that_leaves_frees_its_place(open_client: OpenClient, gated: GatedSession, red_png: bytes) -> None:
+async def test_client_that_leaves_frees_its_place(
+    open_client: OpenClient, gated: GatedSession, red_png: bytes, caplog: pytest.LogCaptureFixture
+) -> None:
     """Its frame waits behind one that runs; once it has left nothing waits, and it is never computed."""
     async with open_client(gated_load(gated)) as client:
         app = client.app  # type: ignore[attr-defined]
@@ -234,7 +237,10 @@ async def test_client_that_leaves_frees_its_place(open_client: OpenClient, gated
         assert scheduler.state().waiting_frames == 0
         gated.gate.set()
         assert (await running).status_code == 200
+        del left
+        gc.collect()
     assert sent[0]["status"] == 499
+    assert [record.message for record in caplog.records if record.name == "asyncio"] == []
 
 
 async def test_unexpected_failure_of_the_only_frame_is_a_500_that_tells_nothing(
