@@ -1,5 +1,6 @@
 """The image and the compose file do what the README says: small, locked down, healthy, polite at the end."""
 
+import math
 import subprocess
 import threading
 import time
@@ -14,6 +15,7 @@ import httpx
 import numpy as np
 import pytest
 
+from service.settings import Settings
 from tests.conftest import REPOSITORY
 from tests.deployment.conftest import START_LIMIT_S, Deployment, deployed, post_frame, run
 
@@ -78,6 +80,16 @@ def test_the_process_is_not_root_and_has_no_capabilities(deployment: Deployment)
 def test_the_root_file_system_is_read_only(deployment: Deployment) -> None:
     read_only = "import os; print(bool(os.statvfs('/').f_flag & os.ST_RDONLY), os.access('/tmp', os.W_OK))"
     assert deployment.python(read_only) == "True True"
+
+
+def test_the_largest_allowed_frames_on_every_worker_leave_the_service_alive(deployment: Deployment) -> None:
+    """16 bits and alpha take the most memory while they are decoded; the file itself is small."""
+    side = math.isqrt(Settings.model_fields["max_frame_pixels"].default)
+    frame = bytes(cv2.imencode(".png", np.zeros((side, side, 4), np.uint16))[1])
+    with httpx.Client(timeout=START_LIMIT_S) as client, ThreadPoolExecutor(CLIENTS) as pool:
+        posted = [pool.submit(post_frame, client, deployment.url, frame) for _ in range(CLIENTS)]
+        assert {answer.result().status_code for answer in posted} == {200}
+    assert not deployment.state()["OOMKilled"]
 
 
 def test_sigterm_under_load_loses_no_request_and_exits_with_0(image: str, frame: bytes) -> None:
