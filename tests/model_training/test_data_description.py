@@ -1,0 +1,203 @@
+import json
+
+import pytest
+from PIL import Image
+
+from model_training import data_description
+from model_training.errors import AnnotationError, InvalidConfiguration
+from model_training.sources.problems import Kind
+from tests.model_training.images import write_image
+
+COCO = {
+    "images": [{"id": 1, "file_name": "a.png", "width": 100, "height": 50}],
+    "annotations": [{"image_id": 1, "category_id": 3, "bbox": [0, 0, 50, 50]}],
+    "categories": [{"id": 1, "name": "person"}, {"id": 3, "name": "car"}, {"id": 2, "name": "bicycle"}],
+}
+TABLE_AND_COCO = """
+[[sources]]
+format = "table"
+path = "table"
+
+[[sources]]
+format = "coco"
+name = "mine"
+annotations = "instances.json"
+images = "images"
+licence = "CC-BY-4.0"
+split = "train"
+"""
+
+
+@pytest.fixture
+def folder(tmp_path):
+    """A label table with picture 1 and a COCO file with pictures 1 and nothing else."""
+    write_image(tmp_path / "images/a.png", 1)
+    write_image(tmp_path / "table/a.png", 1)
+    write_image(tmp_path / "table/b.png", 2)
+    (tmp_path / "table/labels.csv").write_text("image,car,stop_sign,licence\na.png,0,1,CC0-1.0\nb.png,1,,CC0-1.0\n")
+    (tmp_path / "instances.json").write_text(json.dumps(COCO))
+    return tmp_path
+
+
+def load(folder, text):
+    (folder / "data.toml").write_text(text)
+    return data_description.load(folder / "data.toml")
+
+
+def test_sources_of_two_formats_merge_into_one_table(folder):
+    """Both know picture 1: the table says no car, COCO says car; only the table knows stop signs."""
+    table, problems = load(folder, TABLE_AND_COCO)
+    assert table.labels == ("pedestrian", "car", "stop_sign", "traffic_light")
+    assert table.entries_NL.tolist() == [[0, -1, 1, -1], [-1, 1, -1, -1]]
+    assert [(conflict.label, conflict.present, conflict.absent) for conflict in table.conflicts] == [
+        ("car", ("mine",), ("table",))
+    ]
+    assert table.sources == ("table+mine", "table")
+    assert table.licences == ("CC0-1.0 AND CC-BY-4.0", "CC0-1.0")
+    assert table.splits == ("train", "")
+    assert problems.note_counts() == {Kind.SAME_FRAME: 1}
+
+
+def test_label_is_added_in_one_line(folder):
+    """COCO has bicycles and no cyclists; the table has neither."""
+    before, _ = load(folder, TABLE_AND_COCO)
+    after, _ = load(folder, 'labels = ["car", "bicycle", "cyclist"]\n' + TABLE_AND_COCO)
+    assert "bicycle" not in before.labels
+    assert after.entries_NL.tolist() == [[-1, 0, -1], [1, -1, -1]]
+
+
+def test_column_of_a_label_table_adds_a_label(folder):
+    (folder / "table/labels.csv").write_text("image,car,cyclist\na.png,0,1\nb.png,1,0\n")
+    table, _ = load(folder, 'labels = ["cyclist"]\nsources = [{format = "table", path = "table"}]')
+    assert table.entries_NL.tolist() == [[1], [0]]
+
+
+def test_folder_with_labels_stands_for_its_own_description(folder):
+    table, _ = data_description.load(folder / "table")
+    assert table.entries_NL.tolist() == [[-1, 0, 1, -1], [-1, 1, -1, -1]]
+    assert table.sources == ("table", "table")
+
+
+def test_relative_paths_start_at_the_description(folder, monkeypatch, tmp_path_factory):
+    monkeypatch.chdir(tmp_path_factory.mktemp("elsewhere"))
+    assert len(load(folder, TABLE_AND_COCO)[0]) == 2
+
+
+def test_classes_of_a_source_can_be_mapped(folder):
+    text = TABLE_AND_COCO + 'classes = {Car = "?car", person = ["stop_sign", "pedestrian"]}\n'
+    table, _ = load(folder, text)
+    assert table.entries_NL[0].tolist() == [0, 0, -1, -1], "a conflict on stop signs and none on cars"
+
+
+def test_identity_by_path_keeps_copies_apart(folder):
+    assert len(load(folder, 'identity = "path"\n' + TABLE_AND_COCO)[0]) == 3
+
+
+def test_problem_stops_the_run_by_default_and_is_counted_where_configured(folder):
+    (folder / "images/a.png").unlink()
+    with pytest.raises(AnnotationError, match=r"instances\.json:1: image 'a.png' is not in"):
+        load(folder, TABLE_AND_COCO)
+    table, problems = load(folder, 'on_problem = "skip"\n' + TABLE_AND_COCO)
+    assert len(table) == 2
+    assert problems.counts() == {Kind.MISSING_IMAGE: 1}
+
+
+def test_every_format_is_read_with_its_defaults(tmp_path):
+    """One picture a format; VOC and YOLO are exhaustive on nothing unless they say so."""
+    for shade, name in enumerate(("b", "v", "y")):
+        write_image(tmp_path / f"images/{name}.png", shade)
+    (tmp_path / "bdd.json").write_text('[{"name": "b.png", "labels": [{"category": "car"}]}]')
+    (tmp_path / "voc").mkdir()
+    voc = "<annotation><filename>v.jpg</filename><object><name>stop</name></object></annotation>"
+    (tmp_path / "voc/v.xml").write_text(voc)
+    (tmp_path / "yolo/labels").mkdir(parents=True)
+    (tmp_path / "yolo/labels/y.rf.0123456789.txt").write_text("0 0.5 0.5 0.5 0.5")
+    (tmp_path / "yolo/data.yaml").write_text("train: images\nnames: [Lights]")
+    table, _ = load(
+        tmp_path,
+        """
+        sources = [
+            {format = "bdd100k", annotations = "bdd.json", images = "images"},
+            {format = "voc", annotations = "voc", images = ["images"], match = "stem", exhaustive = ["car"]},
+            {format = "yolo", data = "yolo/data.yaml", images = "images", classes = {Lights = "traffic_light"}},
+        ]
+        """,
+    )
+    assert [image.stem for image in table.images] == ["b", "v", "y"]
+    assert table.entries_NL.tolist() == [[-1, 1, -1, -1], [-1, 0, 1, -1], [-1, -1, -1, 1]]
+    assert table.sources == ("bdd", "voc", "yolo")
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("", "sources: field required"),
+        ("sources = []", "sources: .*at least 1 item"),
+        ("labels = [", "no data description that can be read"),
+        ('lables = ["car"]\n' + TABLE_AND_COCO, "lables: extra inputs are not permitted"),
+        ('on_problem = "warn"\n' + TABLE_AND_COCO, "on_problem: input should be 'stop' or 'skip'"),
+        ('[[sources]]\nformat = "pascal"', "sources.0: .*'pascal'.*'table', 'coco', 'bdd100k', 'voc', 'yolo'"),
+        (TABLE_AND_COCO + 'spilt = "x"', "sources.1.coco.spilt: extra inputs"),
+        (TABLE_AND_COCO.replace('"images"', '"nowhere"'), "nowhere is not a folder"),
+        (TABLE_AND_COCO.replace("instances", "nowhere"), r"nowhere\.json is not a file"),
+        (TABLE_AND_COCO.replace('path = "table"', 'path = "images"'), "images is not a label table"),
+        (TABLE_AND_COCO + 'group = "("', "is no regular expression"),
+        (TABLE_AND_COCO + 'exhaustive = ["stop_sing"]', "mine is declared exhaustive on stop_sing"),
+        (TABLE_AND_COCO + 'classes = {car = "A Car"}', "class 'car' maps to 'A Car'"),
+        ('labels = ["Car"]\n' + TABLE_AND_COCO, "labels are 'Car'; they must be"),
+    ],
+)
+def test_description_with_a_mistake_is_refused_with_what_and_where(folder, text, message):
+    with pytest.raises(InvalidConfiguration, match=message):
+        load(folder, text)
+
+
+def test_description_that_does_not_exist_is_refused(tmp_path):
+    with pytest.raises(InvalidConfiguration, match=r"none\.toml: no data description"):
+        data_description.load(tmp_path / "none.toml")
+
+
+def test_example_in_the_module_s_words_is_a_valid_description(tmp_path):
+    text = data_description.__doc__.split("\n\n", 1)[1].split("\n\nRelative")[0]
+    (tmp_path / "data.toml").write_text("\n".join(line.removeprefix("    ") for line in text.splitlines()))
+    description = data_description.read(tmp_path / "data.toml")
+    assert [source.format for source in description.sources] == ["table", "coco", "yolo"]
+
+
+def test_images_need_not_be_opened_to_load_a_table(folder, monkeypatch):
+    monkeypatch.setattr(Image, "open", None)
+    assert len(load(folder, TABLE_AND_COCO)[0]) == 2
+
+
+def test_real_sources_of_all_formats_merge_without_a_conflict(streetframes, annotation_formats, tmp_path):
+    """The files that the label table was made from agree with it; 31 YOLO, 59 VOC and 50 COCO frames are its own."""
+    images = streetframes / "images"
+    table, problems = load(
+        tmp_path,
+        f"""
+on_problem = "skip"
+[[sources]]
+format = "table"
+path = "{streetframes}"
+[[sources]]
+format = "coco"
+annotations = "{annotation_formats}/coco/instances_train2017.json"
+images = ["{images}/coco_val2017_person", "{images}/coco_subsets"]
+[[sources]]
+format = "voc"
+annotations = "{annotation_formats}/voc"
+images = "{images}/roadsign_kaggle"
+match = "stem"
+exhaustive = ["stop_sign", "traffic_light"]
+[[sources]]
+format = "yolo"
+data = "{annotation_formats}/yolo/data.yaml"
+images = "{images}/stop_rf_ahmet"
+classes = {{Sign = "stop_sign", Pole = "ignore"}}
+exhaustive = ["stop_sign"]
+""",
+    )
+    assert len(table) == 4972
+    assert table.conflicts == ()
+    assert problems.note_counts() == {Kind.SAME_FRAME: 50 + 59 + 31}
+    assert problems.counts() == {Kind.MISSING_IMAGE: 14 + 1}
