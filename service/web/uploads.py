@@ -198,7 +198,8 @@ class _Part:
 
     name: str
     limit: int
-    is_unnamed: bool = False
+    text_field: str | None = None
+    may_be_blank: bool = False
     received: int = 0
     chunks: list[bytes] = field(default_factory=list)
 
@@ -227,6 +228,7 @@ class _Form:
         self._parser = PushMultipartParser(boundary)
         self._frames: list[UploadedFrame] = []
         self._part: _Part | None = None
+        self._begun = 0
 
     def feed(self, chunk: bytes) -> None:
         """Take the next bytes of the body."""
@@ -238,7 +240,7 @@ class _Form:
             elif event is None:
                 self._end(self._part)
             else:
-                self._part.add(bytes(event))
+                self._take(self._part, bytes(event))
 
     def close(self) -> list[UploadedFrame]:
         """The frames of the complete body. Raises MalformedMultipart when it is cut off, NoFrames when it has none."""
@@ -254,26 +256,42 @@ class _Form:
         # The parser takes an empty chunk for the end of the body; the server sends them in between, too.
         return iter(()) if not chunk else self._parser.parse(chunk)
 
-    def _begin(self, segment: MultipartSegment) -> _Part | None:
+    def _begin(self, segment: MultipartSegment) -> _Part:
+        if segment.name not in FIELDS:
+            allowed = " and ".join(FIELDS)
+            raise UnexpectedField(f"the form has a field {segment.name!r}; allowed are {allowed}", allowed=FIELDS)
         disposition = segment.header("Content-Disposition", "")
-        self._refuse_foreign_field(segment, disposition)
+        is_file = "filename" in disposition.lower() or segment.content_type not in (None, "text/plain")
+        part = _Part(
+            file_name(disposition),
+            self._limits.max_frame_bytes,
+            text_field=None if is_file else segment.name,
+            may_be_blank=not is_file or segment.filename == "",
+        )
+        self._begun += 1
+        self._refuse_too_many(part)
+        return part
+
+    def _take(self, part: _Part, chunk: bytes) -> None:
+        if part.text_field:
+            curl = f"with curl, write -F {part.text_field}=@frame.jpg"
+            raise UnexpectedField(f"the field {part.text_field!r} is text, not a file; {curl}", allowed=FIELDS)
         if len(self._frames) == self._limits.max_frames:
-            limit = self._limits.max_frames
-            raise TooManyFrames(f"the request holds more than {limit} frames; allowed are {limit}", limit_frames=limit)
-        return _Part(file_name(disposition), self._limits.max_frame_bytes, is_unnamed=segment.filename == "")
+            raise self._too_many()
+        part.add(chunk)
 
     def _end(self, part: _Part) -> None:
-        # A browser sends a file input that was left empty as a file without a name and without bytes.
-        if part.received or not part.is_unnamed:
+        # Browsers and Swagger UI send an input that was left empty as a part without name and bytes.
+        if part.received or not part.may_be_blank:
             self._frames.append(part.frame())
 
-    def _refuse_foreign_field(self, segment: MultipartSegment, disposition: str) -> None:
-        allowed = " and ".join(FIELDS)
-        if segment.name not in FIELDS:
-            raise UnexpectedField(f"the form has a field {segment.name!r}; allowed are {allowed}", allowed=FIELDS)
-        is_file = "filename" in disposition.lower() or segment.content_type not in (None, "text/plain")
-        if not is_file:
-            raise UnexpectedField(
-                f"the field {segment.name!r} is text, not a file; with curl, write -F {segment.name}=@frame.jpg",
-                allowed=FIELDS,
-            )
+    def _refuse_too_many(self, part: _Part) -> None:
+        limit = self._limits.max_frames
+        is_full = len(self._frames) == limit and not part.may_be_blank
+        # Inputs left empty are no frames, but a form has no more of them than it has fields.
+        if is_full or self._begun > limit + len(FIELDS):
+            raise self._too_many()
+
+    def _too_many(self) -> TooManyFrames:
+        limit = self._limits.max_frames
+        return TooManyFrames(f"the request holds more than {limit} frames; allowed are {limit}", limit_frames=limit)

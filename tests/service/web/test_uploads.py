@@ -163,9 +163,28 @@ async def test_image_part_without_file_name_is_a_frame() -> None:
     assert await frames_of(body) == [UploadedFrame("frame", b"x")]
 
 
-async def test_file_input_left_empty_in_a_browser_is_no_frame() -> None:
-    body = body_of(file_part(b"", ""), file_part(b"x", "a.jpg", "files"))
+@pytest.mark.parametrize("blank", [file_part(b"", ""), ('name="file"', b"")])
+async def test_file_input_left_empty_is_no_frame(blank: tuple[str, bytes]) -> None:
+    """Browsers send it as a file without name and bytes, Swagger UI as an empty text."""
+    body = body_of(blank, file_part(b"x", "a.jpg", "files"))
     assert [frame.name for frame in await frames_of(body)] == ["a.jpg"]
+
+
+async def test_input_left_empty_takes_no_place_of_a_frame() -> None:
+    body = body_of(file_part(b"", ""), *[file_part(b"x")] * 3, file_part(b"", ""))
+    assert len(await frames_of(body)) == 3
+
+
+async def test_frame_without_name_counts_like_any_other() -> None:
+    with pytest.raises(TooManyFrames):
+        await frames_of(body_of(*[file_part(b"x", "")] * 4))
+
+
+async def test_ten_thousand_empty_inputs_are_refused() -> None:
+    body = Body([part(*file_part(b"", "")) for _ in range(10_000)], {"Content-Type": FORM})
+    with pytest.raises(TooManyFrames):
+        await read_frames(body.request, UploadLimits(100, 10_000_000, 64))
+    assert body.taken <= 68
 
 
 @pytest.mark.parametrize("body", [b"--b--\r\n", body_of(file_part(b"", ""))])
