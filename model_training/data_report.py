@@ -384,7 +384,7 @@ def _axes(width_in: float, height_in: float, theme: _Theme) -> tuple[Figure, Axe
 
 
 def _entries_figure(report: DataReport, theme: _Theme) -> Figure:
-    figure, axes = _axes(7.2, 0.9 + 0.5 * len(report.labels), theme)
+    figure, axes = _axes(5.6, 0.9 + 0.42 * len(report.labels), theme)
     left_L = np.zeros(len(report.labels))
     for value, colour in (("positive", theme.positive), ("negative", theme.negative), ("unknown", theme.unknown)):
         counts_L = np.array([getattr(entries, value) for entries in report.training], float)
@@ -397,15 +397,16 @@ def _entries_figure(report: DataReport, theme: _Theme) -> Figure:
 
 
 def _pairs_figure(report: DataReport, theme: _Theme) -> Figure:
-    side_in = 1.6 + 0.85 * len(report.labels)
-    figure, axes = _axes(side_in + 1.4, side_in, theme)
+    figure, axes = _axes(1.3 + 0.85 * len(report.labels), 0.9 + 0.65 * len(report.labels), theme)
     both_LL, known_LL = np.array(report.both_present, float), np.array(report.both_known, float)
     share_LL = np.divide(both_LL, known_LL, out=np.zeros_like(both_LL), where=known_LL > 0)
-    axes.imshow(share_LL, cmap="viridis", aspect="auto", vmin=0, vmax=max(1e-9, float(share_LL.max())))
+    brightest = max(1e-9, float(share_LL.max()))
+    shown_LL = np.ma.array(share_LL, mask=known_LL == 0)
+    axes.imshow(shown_LL, cmap="viridis", aspect="auto", vmin=0, vmax=brightest)
     for (j, k), share in np.ndenumerate(share_LL):
         text = f"{share:.0%}\n{int(both_LL[j, k])} of {int(known_LL[j, k])}" if known_LL[j, k] else "never\nboth known"
-        ink = "#101010" if share > 0.6 * share_LL.max() else "#ffffff"
-        axes.text(k, j, text, ha="center", va="center", fontsize=8, color=ink)
+        bright_ink = "#101010" if share > 0.6 * brightest else "#ffffff"
+        axes.text(k, j, text, ha="center", va="center", fontsize=8, color=bright_ink if known_LL[j, k] else theme.ink)
     axes.set_xticks(range(len(report.labels)), report.labels, rotation=30, ha="right")
     axes.set_yticks(range(len(report.labels)), report.labels)
     return figure
@@ -413,9 +414,7 @@ def _pairs_figure(report: DataReport, theme: _Theme) -> Figure:
 
 def _sheet(table: LabelTable, label: int) -> _Sheet:
     usable = [row for row, split in enumerate(table.splits) if split != "test"] or list(range(len(table)))
-    shown = {
-        value: [row for row in usable if table.entries_NL[row, label] == value] for value in (PRESENT, ABSENT)
-    }
+    shown = {value: [row for row in usable if table.entries_NL[row, label] == value] for value in (PRESENT, ABSENT)}
     return _Sheet(
         table.labels[label],
         *(tuple(_thumbnails(table, _spread(table, shown[value]), table.labels[label])) for value in (PRESENT, ABSENT)),
