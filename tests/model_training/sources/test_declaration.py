@@ -77,7 +77,8 @@ def test_degenerate_box_is_reported_and_leaves_its_label_unknown():
 
 def test_box_that_leaves_the_frame_is_clipped_and_noted():
     problems = Problems()
-    assert frame_of(declared("car"), item("car", (-1, 0, 0.5, 2)), problems=problems).boxes == {"car": ((0, 0, 0.5, 1),)}
+    frame = frame_of(declared("car"), item("car", (-1, 0, 0.5, 2)), problems=problems)
+    assert frame.boxes == {"car": ((0, 0, 0.5, 1),)}
     assert problems.note_counts() == {Kind.CLIPPED_BOX: 1}
 
 
@@ -87,7 +88,8 @@ def test_complete_source_is_exhaustive_on_what_its_file_shows():
 
 
 @pytest.mark.parametrize(
-    ("pattern", "scene"), [(r"^(seq\d+)_", "src:seq7"), (r"seq\d", "src:seq7"), ("nowhere", "src:own"), (None, "src:own")]
+    ("pattern", "scene"),
+    [(r"^(seq\d+)_", "src:seq7"), (r"seq\d", "src:seq7"), ("nowhere", "src:own"), (None, "src:own")],
 )
 def test_group_pattern_names_the_scene(pattern, scene):
     declaration = declared(group=re.compile(pattern) if pattern else None)

@@ -26,7 +26,7 @@ def test_roboflow_hash_does_not_hide_an_image(tmp_path):
 def test_one_stem_of_two_images_is_ambiguous(tmp_path):
     write_image(tmp_path / "a/1.jpg")
     write_image(tmp_path / "b/1.png")
-    with pytest.raises(Ambiguous, match="1.txt could be any of"):
+    with pytest.raises(Ambiguous, match=r"1\.txt could be any of"):
         ImageFolders([tmp_path], "stem").find("1.txt")
 
 

@@ -20,7 +20,8 @@ def test_skipping_run_keeps_and_counts_every_problem_by_kind():
         problems.report(Kind.MISSING_IMAGE, FILE, line, "gone")
     problems.report(Kind.BAD_VALUE, FILE, None, "odd")
     assert problems.counts() == {Kind.MISSING_IMAGE: 2, Kind.BAD_VALUE: 1}
-    assert [str(problem) for problem in problems.found] == ["labels.csv:2: gone", "labels.csv:3: gone", "labels.csv: odd"]
+    lines = ["labels.csv:2: gone", "labels.csv:3: gone", "labels.csv: odd"]
+    assert [str(problem) for problem in problems.found] == lines
 
 
 def test_note_never_stops_and_is_counted_apart():
