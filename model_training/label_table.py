@@ -168,8 +168,9 @@ class _Merged:
         return {label: max(sets, key=len) for label, sets in complete.items() if sets}
 
     def conflicts(self) -> list[Conflict]:
-        said = [(label, self._sources_saying(label, PRESENT), self._sources_saying(label, ABSENT))
-                for label in self.labels]
+        said = [
+            (label, self._sources_saying(label, PRESENT), self._sources_saying(label, ABSENT)) for label in self.labels
+        ]
         return [Conflict(self.image, label, present, absent) for label, present, absent in said if present and absent]
 
     def _sources_saying(self, label: str, entry: int) -> tuple[str, ...]:
@@ -196,9 +197,10 @@ def _same_frames(frames: list[AnnotatedFrame], identity: Identity) -> list[list[
     sizes = [frame.image.stat().st_size for frame in frames]
     count = Counter(sizes)
     # Only files of one size can hold the same bytes, so most files need no reading.
-    return _grouped(frames, [
-        _file_hash(frame.image) if count[size] > 1 else str(size) for frame, size in zip(frames, sizes, strict=True)
-    ])
+    return _grouped(
+        frames,
+        [_file_hash(frame.image) if count[size] > 1 else str(size) for frame, size in zip(frames, sizes, strict=True)],
+    )
 
 
 def _grouped(frames: list[AnnotatedFrame], keys: list[str]) -> list[list[AnnotatedFrame]]:

@@ -148,8 +148,9 @@ class _Reader:
         size_of_boxes = (size.width, size.height) if size else size_px(path, self.problems)
         if size_of_boxes is None:
             return None
-        objects = [AnnotatedObject(label.category, _box(label, size_of_boxes), self.path, line)
-                   for label in frame.labels]
+        objects = [
+            AnnotatedObject(label.category, _box(label, size_of_boxes), self.path, line) for label in frame.labels
+        ]
         return annotated_frame(path, scene, objects, self.declaration, self.problems)
 
 

@@ -135,7 +135,9 @@ def _rows_under_header(
     missing = [column for column in required if column not in header]
     if missing or len(set(header)) != len(header):
         problems.report(
-            Kind.BROKEN_FILE, path, 1,
+            Kind.BROKEN_FILE,
+            path,
+            1,
             f"the header is {','.join(header)!r}; it needs {', '.join(required)}, each column once",
         )
         return

@@ -90,9 +90,7 @@ def _size_px(root: etree._Element) -> tuple[float, float] | None:
     return (width, height) if width > 0 and height > 0 else None
 
 
-def _object(
-    file: Path, element: etree._Element, size: tuple[float, float], problems: Problems
-) -> AnnotatedObject:
+def _object(file: Path, element: etree._Element, size: tuple[float, float], problems: Problems) -> AnnotatedObject:
     line = _line(element)
     try:
         return AnnotatedObject(_name(element), _box(element, size), file, line)

@@ -1,7 +1,7 @@
 """YOLO text folders: data.yaml, images, and beside them labels/*.txt (docs.ultralytics.com, detection data sets).
 
-    class x_centre y_centre width height      a box, in fractions of the frame
-    class x1 y1 x2 y2 x3 y3 ...               a polygon, in fractions of the frame
+class x_centre y_centre width height      a box, in fractions of the frame
+class x1 y1 x2 y2 x3 y3 ...               a polygon, in fractions of the frame
 """
 
 from collections.abc import Iterator, Mapping

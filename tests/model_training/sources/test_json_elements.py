@@ -44,7 +44,7 @@ def test_byte_order_mark_is_passed_over(tmp_path):
         ("[1]\n]", 2, "Extra data"),
         ('{"a": 1,\n}', 2, "Expecting value"),
         ('{"a": 1\n"b": 2}', 2, "Expecting ','"),
-        ('{1:\n2}', 1, "Expecting a key"),
+        ("{1:\n2}", 1, "Expecting a key"),
         ("\n7", 2, "an object or an array"),
         ("", 1, "an object or an array"),
         ("[\nNaN]", 2, "NaN is no JSON number"),
