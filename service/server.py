@@ -8,6 +8,7 @@ a second signal    ends the drain at once; a third one ends the process without 
 
 import asyncio
 import contextlib
+import json
 import logging
 import math
 import signal
@@ -17,14 +18,17 @@ from typing import Any, Final
 
 import uvicorn
 from fastapi import FastAPI
+from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
 from service.errors import AddressUnavailable
 from service.settings import Settings
 from service.web.lifecycle import Lifecycle
+from service.web.problems import BAD_REQUEST, HEADER_TOO_LARGE, MEDIA_TYPE, ProblemKind, problem_object
 
 logger = logging.getLogger(__name__)
 
 BACKLOG: Final = 2048
+MAX_HEAD_BYTES: Final = 64 * 1024
 # What has just connected gets this long to send its request after the port has closed.
 LINGER_SECONDS: Final = 1.0
 POLL_SECONDS: Final = 0.02
@@ -54,7 +58,7 @@ def configuration(app: FastAPI, settings: Settings) -> uvicorn.Config:
     """How uvicorn runs the application: our logs, no guesses from the environment."""
     return uvicorn.Config(
         app,
-        http="httptools",
+        http=BoundedProtocol,
         ws="none",
         lifespan="on",
         log_config=None,
@@ -66,6 +70,41 @@ def configuration(app: FastAPI, settings: Settings) -> uvicorn.Config:
         timeout_keep_alive=math.ceil(settings.keep_alive_seconds),
         timeout_graceful_shutdown=math.ceil(settings.shutdown_timeout_seconds),
     )
+
+
+class BoundedProtocol(HttpToolsProtocol):
+    """uvicorn's HTTP protocol with a bound on what a header may hold, and its refusals as problem+json."""
+
+    _head_is_open = False
+    _head_bytes = 0
+
+    def on_message_begin(self) -> None:
+        """A request begins."""
+        super().on_message_begin()
+        self._head_is_open, self._head_bytes = True, 0
+
+    def on_headers_complete(self) -> None:
+        """Its header is complete."""
+        self._head_is_open = False
+        super().on_headers_complete()
+
+    def data_received(self, data: bytes) -> None:
+        """Count what belongs to nothing but an unfinished header; the parser would collect it without end."""
+        was_open = self._head_is_open
+        super().data_received(data)
+        self._head_bytes += len(data) if was_open and self._head_is_open else 0
+        if self._head_bytes > MAX_HEAD_BYTES and not self.transport.is_closing():
+            self._refuse(HEADER_TOO_LARGE, f"the request's header holds more than {MAX_HEAD_BYTES} bytes")
+
+    def send_400_response(self, msg: str) -> None:
+        """Refuse what is no HTTP."""
+        self._refuse(BAD_REQUEST, msg)
+
+    def _refuse(self, kind: ProblemKind, detail: str) -> None:
+        body = json.dumps(problem_object(kind, detail)).encode()
+        head = f"HTTP/1.1 {kind.status} {kind.title}\r\nContent-Type: {MEDIA_TYPE}\r\nContent-Length: {len(body)}\r\n"
+        self.transport.write(head.encode() + b"Connection: close\r\n\r\n" + body)
+        self.transport.close()
 
 
 class DrainingServer(uvicorn.Server):

@@ -104,11 +104,15 @@ NOT_FOUND: Final = ProblemKind(404, "not_found", "Not found", "See /docs for the
 METHOD_NOT_ALLOWED: Final = ProblemKind(
     405, "method_not_allowed", "Method not allowed", "Use one of the methods named in Allow."
 )
+HEADER_TOO_LARGE: Final = ProblemKind(
+    431, "header_too_large", "Request header too large", "Send fewer and shorter header fields."
+)
 INTERNAL_ERROR: Final = ProblemKind(
     500, "internal_error", "Internal error", "Report it with the request id; the log holds what happened."
 )
 KINDS: Final[Mapping[str, ProblemKind]] = {
-    kind.code: kind for kind in (*PROBLEMS.values(), BAD_REQUEST, NOT_FOUND, METHOD_NOT_ALLOWED, INTERNAL_ERROR)
+    kind.code: kind
+    for kind in (*PROBLEMS.values(), BAD_REQUEST, NOT_FOUND, METHOD_NOT_ALLOWED, HEADER_TOO_LARGE, INTERNAL_ERROR)
 }
 _KIND_OF_STATUS: Final = {404: NOT_FOUND, 405: METHOD_NOT_ALLOWED}
 

@@ -1,5 +1,6 @@
 """The real process: signals, drain, sockets."""
 
+import contextlib
 import json
 import signal
 import socket
@@ -217,6 +218,38 @@ def test_connection_survives_a_413_given_before_the_body_was_read(start_server: 
         replies = received(connection)
     assert replies.count(b"HTTP/1.1 413 ") == 1
     assert replies.count(b"HTTP/1.1 200 ") == 1
+
+
+def test_endless_header_is_cut_off(server: ServerProcess) -> None:
+    """The parser alone would collect it until the memory is full."""
+    with closing(connect(server)) as connection:
+        connection.sendall(b"GET /health HTTP/1.1\r\nHost: a\r\nX: ")
+        reply = b""
+        with contextlib.suppress(ConnectionError):
+            for _ in range(1000):
+                connection.sendall(b"x" * 65536)
+        with contextlib.suppress(ConnectionError):
+            reply = received(connection)
+    assert not reply or (reply.startswith(b"HTTP/1.1 431 ") and b"header_too_large" in reply)
+    assert httpx.get(f"{server.url}/health/live").status_code == 200
+
+
+def test_header_within_the_bound_is_read_in_any_pieces(server: ServerProcess) -> None:
+    with closing(connect(server)) as connection:
+        connection.sendall(b"GET /health/live HTTP/1.1\r\nHost: a\r\n")
+        for number in range(30):
+            connection.sendall(b"X-%d: %b\r\n" % (number, b"x" * 2000))
+        connection.sendall(b"Connection: close\r\n\r\n")
+        assert received(connection).startswith(b"HTTP/1.1 200 OK")
+
+
+def test_what_is_no_http_is_refused_as_a_problem(server: ServerProcess) -> None:
+    with closing(connect(server)) as connection:
+        connection.sendall(b"EHLO example.org\r\n\r\n")
+        reply = received(connection)
+    assert reply.startswith(b"HTTP/1.1 400 ")
+    assert b"application/problem+json" in reply
+    assert b'"code": "bad_request"' in reply
 
 
 def test_json_log_holds_one_object_a_line(start_server: StartServer, red_png: bytes) -> None:

@@ -32,7 +32,7 @@ def test_every_class_of_the_tree_is_drawn_in_its_docstring() -> None:
 
 
 def test_codes_are_snake_case_unique_and_have_an_example() -> None:
-    assert len(KINDS) == len(PROBLEMS) + 4
+    assert len(KINDS) == len(PROBLEMS) + 5
     assert all(code.isidentifier() and code.islower() for code in KINDS)
     assert KINDS.keys() == DETAILS.keys()
 

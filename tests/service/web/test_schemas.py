@@ -60,7 +60,15 @@ async def test_examples_of_problems_stand_at_their_status(document: dict[str, An
 
 async def test_predict_documents_every_problem_it_answers_with(document: dict[str, Any]) -> None:
     """All but those of other routes and of the command line."""
-    elsewhere = {"draining", "startup_failed", "unreadable_file", "not_found", "method_not_allowed", "bad_request"}
+    elsewhere = {
+        "draining",
+        "startup_failed",
+        "unreadable_file",
+        "not_found",
+        "method_not_allowed",
+        "bad_request",
+        "header_too_large",
+    }
     places = [place for place, _, _ in examples(document) if place.startswith("post /predict ")]
     assert {place.split()[-1] for place in places} == KINDS.keys() - elsewhere
 
