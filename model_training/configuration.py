@@ -10,7 +10,7 @@ Fraction = Annotated[float, Field(ge=0, le=1)]
 
 
 class _Configuration(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
 
 class AugmentationConfiguration(_Configuration):
@@ -63,7 +63,7 @@ class TrainingConfiguration(_Configuration):
     precision: Literal["bfloat16", "float32"] = "bfloat16"
     patience: int = Field(5, gt=0, description="epochs without a better validation mAP until training stops")
 
-    label_weights: dict[str, float] = Field(
+    label_weights: dict[str, Annotated[float, Field(ge=0)]] = Field(
         default_factory=dict, description="weight of a label in the loss, default 1"
     )
     evidence_weight: float = Field(0.5, ge=0, description="weight of the boxes' loss on the evidence maps")
@@ -90,6 +90,6 @@ def validated(document: object) -> TrainingConfiguration:
 def all_errors(error: ValidationError) -> str:
     """What is wrong, in one line: each place and its message."""
     return "; ".join(
-        f"{'.'.join(str(part) for part in item['loc'])}: {item['msg'][:1].lower()}{item['msg'][1:]}"
+        f"{'.'.join(str(part) for part in item['loc']) or 'document'}: {item['msg'][:1].lower()}{item['msg'][1:]}"
         for item in error.errors(include_url=False)
     )

@@ -5,6 +5,7 @@
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import partial
+from pathlib import Path
 
 import numpy as np
 import torch
@@ -19,6 +20,9 @@ from model_training.metrics import (
     brier_score,
     expected_calibration_error,
     f1_score,
+    interval,
+    label_average_precisions,
+    mean_average_precision,
     measured,
 )
 from model_training.network import PresenceNetwork
@@ -30,7 +34,7 @@ Metric = Callable[[NDArray[np.bool_], Floats], float]
 
 def network_logits(
     network: PresenceNetwork,
-    images: Sequence[str | object],
+    images: Sequence[Path],
     size: tuple[int, int],
     device: torch.device,
     workers: int = 0,
@@ -43,7 +47,7 @@ def network_logits(
 
 
 def session_probabilities(
-    session: ModelSession, images: Sequence[object], size: tuple[int, int], workers: int = 0
+    session: ModelSession, images: Sequence[Path], size: tuple[int, int], workers: int = 0
 ) -> NDArray[np.float32]:
     """Calibrated probabilities [N, L] of an exported file, as the service answers them."""
     batches = [session.run(frames.numpy()).probabilities_BL for frames in _loader(images, size, workers)]
@@ -59,8 +63,9 @@ def figures(
 ) -> list[Figure]:
     """Every metric for every test set and label that has both kinds of known entries there.
 
-    `test_sets` maps a name to the sources it consists of. The label "mean" is the mean of average precisions over the
-    labels of the set.
+    `test_sets` maps a name to the sources it consists of; a frame that several sources know belongs to the sets of
+    each. The label "mean" is the mean of average precisions over the labels of the set. Where no resample of its scenes
+    tells anything, an interval is 0 to 1, within which every metric lies.
     """
     return [
         figure
@@ -77,7 +82,7 @@ def _figures_of_set(
     sources: Sequence[str],
     resamples: int,
 ) -> Iterable[Figure]:
-    rows = np.flatnonzero(np.isin(table.sources, list(sources)))
+    rows = [row for row, source in enumerate(table.sources) if _is_from(source, sources)]
     entries_NL, scores_NL = table.entries_NL[rows], probabilities_NL[rows]
     groups = [table.groups[row] for row in rows]
     judged = [j for j in range(len(table.labels)) if {0, 1} <= set(entries_NL[:, j].tolist())]
@@ -87,11 +92,12 @@ def _figures_of_set(
             m = measured(function, entries_NL[:, j], scores_NL[:, j], groups, resamples)
             yield _figure(name, label, metric, (m.value, m.low, m.high), m.n, m.positives)
     if judged:
-        known_NL = entries_NL[:, judged] >= 0
-        interval = _mean_interval(entries_NL[:, judged], scores_NL[:, judged], groups, resamples)
-        yield _figure(
-            name, "mean", "average_precision", interval, int(known_NL.sum()), int((entries_NL[:, judged] == 1).sum())
-        )
+        yield _mean_figure(entries_NL[:, judged], scores_NL[:, judged], groups, name, resamples)
+
+
+def _is_from(source: str, sources: Sequence[str]) -> bool:
+    """Whether one of `sources` knows a frame; those of a merged frame are joined by "+"."""
+    return source in sources or not set(source.split("+")).isdisjoint(sources)
 
 
 def _metrics(threshold: float) -> dict[str, Metric]:
@@ -107,38 +113,39 @@ def _f1_at(threshold: float, present_N: NDArray[np.bool_], scores_N: Floats) -> 
     return f1_score(present_N, scores_N >= threshold)
 
 
-def _mean_interval(
-    entries_NL: NDArray[np.int8], scores_NL: Floats, groups: Sequence[str], resamples: int
-) -> tuple[float, float, float]:
-    """The mean average precision with its interval; scenes are resampled once for all labels together."""
-    value = _mean_average_precision(entries_NL, scores_NL)
-    random = np.random.default_rng(0)
-    members = [np.flatnonzero(np.asarray(groups) == group) for group in np.unique(groups)]
-    values = []
-    for _ in range(resamples):
-        rows = np.concatenate([members[g] for g in random.integers(len(members), size=len(members))])
-        values.append(_mean_average_precision(entries_NL[rows], scores_NL[rows]))
-    low, high = np.nanpercentile(values, [2.5, 97.5])
-    return value, float(low), float(high)
+def _mean_figure(
+    entries_NL: NDArray[np.int8], scores_NL: Floats, groups: Sequence[str], test_set: str, resamples: int
+) -> Figure:
+    """The mean average precision; scenes are resampled once for all labels together."""
 
+    # A draw of scenes without a positive of some label would be a mean over other labels: it is NaN and left out.
+    def mean_of_all(rows: NDArray[np.intp]) -> float:
+        return float(np.mean(label_average_precisions(entries_NL[rows], scores_NL[rows])))
 
-def _mean_average_precision(entries_NL: NDArray[np.int8], scores_NL: Floats) -> float:
-    values = []
-    for j in range(entries_NL.shape[1]):
-        known = entries_NL[:, j] >= 0
-        values.append(average_precision(entries_NL[known, j] == 1, scores_NL[known, j]))
-    return float(np.nanmean(values)) if not np.all(np.isnan(values)) else float("nan")
+    low, high = interval(mean_of_all, groups, resamples)
+    value = mean_average_precision(entries_NL, scores_NL)
+    n, positives = int((entries_NL >= 0).sum()), int((entries_NL == 1).sum())
+    return _figure(test_set, "mean", "average_precision", (value, low, high), n, positives)
 
 
 def _figure(
-    test_set: str, label: str, metric: str, interval: tuple[float, float, float], n: int, positives: int
+    test_set: str, label: str, metric: str, measured: tuple[float, float, float], n: int, positives: int
 ) -> Figure:
-    value, low, high = (round(number, 4) for number in interval)
+    value, low, high = measured
+    # JSON knows no NaN.
+    low, high = (0.0, 1.0) if np.isnan(low) else (low, high)
     return Figure(
-        test_set=test_set, label=label, metric=metric, value=value, low=low, high=high, n=n, positives=positives
+        test_set=test_set,
+        label=label,
+        metric=metric,
+        value=round(value, 4),
+        low=round(low, 4),
+        high=round(high, 4),
+        n=n,
+        positives=positives,
     )
 
 
-def _loader(images: Sequence[object], size: tuple[int, int], workers: int) -> DataLoader[torch.Tensor]:
-    frames = EvaluationFrames(tuple(images), *size)  # type: ignore[arg-type]
+def _loader(images: Sequence[Path], size: tuple[int, int], workers: int) -> DataLoader[torch.Tensor]:
+    frames = EvaluationFrames(tuple(images), *size)
     return DataLoader(frames, batch_size=16, num_workers=workers)  # type: ignore[arg-type]

@@ -44,13 +44,19 @@ def average_precision(present_N: NDArray[np.bool_], scores_N: Floats) -> float:
 
 
 def expected_calibration_error(present_N: NDArray[np.bool_], probabilities_N: Floats, bins: int = 15) -> float:
-    """Mean distance between probability and frequency over bins of equal mass (Nixon et al., 2019). NaN if empty."""
-    if len(present_N) == 0:
+    """Mean distance between probability and frequency over bins of equal mass (Nixon et al., 2019). NaN if empty.
+
+    Equal probabilities share a bin, so the order of frames does not matter.
+
+    >>> expected_calibration_error(np.array([True, False, True]), np.array([0.5, 0.5, 1.0]), bins=2)
+    0.0
+    """
+    n = len(present_N)
+    if n == 0:
         return float("nan")
-    order = np.argsort(probabilities_N, kind="stable")
-    groups = np.array_split(order, min(bins, len(order)))
-    distances = [abs(probabilities_N[rows].mean() - present_N[rows].mean()) * len(rows) for rows in groups]
-    return float(sum(distances) / len(order))
+    bin_N = np.searchsorted(np.sort(probabilities_N), probabilities_N) * bins // n
+    gaps = np.bincount(bin_N, weights=probabilities_N - present_N)
+    return float(np.abs(gaps).sum() / n)
 
 
 def brier_score(present_N: NDArray[np.bool_], probabilities_N: Floats) -> float:
@@ -80,26 +86,22 @@ def measured(
     known = entries_N >= 0
     present_N, scores_N = entries_N[known] == 1, scores_N[known]
     value = metric(present_N, scores_N)
-    low, high = _interval(metric, present_N, scores_N, np.asarray(groups_N)[known], resamples, seed)
+    groups = np.asarray(groups_N)[known].tolist()
+    low, high = interval(lambda rows: metric(present_N[rows], scores_N[rows]), groups, resamples, seed)
     return Measured(value, low, high, int(known.sum()), int(present_N.sum()))
 
 
-def _interval(
-    metric: Callable[[NDArray[np.bool_], Floats], float],
-    present_N: NDArray[np.bool_],
-    scores_N: Floats,
-    groups_N: NDArray[np.str_],
-    resamples: int,
-    seed: int,
+def interval(
+    statistic: Callable[[NDArray[np.intp]], float], groups_N: Sequence[str], resamples: int = 1000, seed: int = 0
 ) -> tuple[float, float]:
-    members = [np.flatnonzero(groups_N == group) for group in np.unique(groups_N)]
-    if not members:
-        return float("nan"), float("nan")
+    """The middle 95 % of `statistic` over row numbers drawn with replacement, whole groups at a time.
+
+    Draws on which it is NaN are left out; NaN, NaN where all are.
+    """
+    members = [np.flatnonzero(np.asarray(groups_N) == group) for group in np.unique(groups_N)]
     random = np.random.default_rng(seed)
-    values = []
-    for _ in range(resamples):
-        rows = np.concatenate([members[g] for g in random.integers(len(members), size=len(members))])
-        values.append(metric(present_N[rows], scores_N[rows]))
+    draws = (random.integers(len(members), size=len(members)) for _ in range(resamples if members else 0))
+    values = [statistic(np.concatenate([members[group] for group in draw])) for draw in draws]
     defined = [value for value in values if not np.isnan(value)]
     if not defined:
         return float("nan"), float("nan")

@@ -28,7 +28,7 @@ def model_card(metadata: ModelMetadata, command: str, remarks: str = "") -> str:
 
 def _labels(metadata: ModelMetadata) -> list[str]:
     rows = [
-        f"| {label.key} | {label.threshold:.3f} | {metadata.calibration[label.key].temperature:.3f} "
+        f"| {label.key} | {label.threshold:g} | {metadata.calibration[label.key].temperature:.3f} "
         f"| {metadata.calibration[label.key].bias:+.3f} |"
         for label in metadata.labels
     ]
@@ -83,7 +83,9 @@ def _figure_row(figures: Iterable[Figure], test_set: str, label: str) -> str:
     precision = by_metric["average_precision"]
     metrics = ("average_precision", "f1_at_threshold", "expected_calibration_error", "brier_score")
     cells = [_cell(by_metric.get(metric)) for metric in metrics]
-    return f"| {test_set} | {label} | {precision.n} | {precision.positives} | {' | '.join(cells)} |"
+    return (
+        f"| {test_set.replace('|', '&#124;')} | {label} | {precision.n} | {precision.positives} | {' | '.join(cells)} |"
+    )
 
 
 def _cell(figure: Figure | None) -> str:
@@ -91,5 +93,5 @@ def _cell(figure: Figure | None) -> str:
 
 
 def _listed(names: Iterable[str]) -> str:
-    *first, last = names
+    *first, last = list(names) or ["nothing"]
     return f"{', '.join(first)} and {last}" if first else last

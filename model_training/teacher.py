@@ -3,7 +3,6 @@
 # N = frames, L = labels
 """
 
-import csv
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,6 +13,8 @@ from sklearn.linear_model import LogisticRegression
 
 from model_training.errors import AnnotationError
 from model_training.label_table import UNKNOWN, LabelTable
+from model_training.sources.csv_table import csv_rows
+from model_training.sources.problems import Problems
 
 _CLIPPED = 1e-4
 
@@ -52,18 +53,19 @@ def soft_targets(
 def read_scores(path: Path, table: LabelTable) -> NDArray[np.float32]:
     """Scores [N, L] from a CSV `image, LABEL...` whose images are relative to its folder; NaN where it has none.
 
-    Raises AnnotationError for a file without an `image` column or a score that is not within 0..1.
+    Images that are not in the table and columns that are no labels are passed over. Raises AnnotationError, with file
+    and line, for a file without an `image` column, an image with two rows and a score that is not within 0..1.
     """
     rows_by_image = {image.resolve(): row for row, image in enumerate(table.images)}
     scores_NL = np.full(table.entries_NL.shape, np.nan, np.float32)
-    with path.open(newline="", encoding="utf-8") as file:
-        reader = csv.DictReader(file)
-        if "image" not in (reader.fieldnames or ()):
-            raise AnnotationError(path, 1, f"the columns are {reader.fieldnames}; one must be 'image'")
-        for record in reader:
-            row = rows_by_image.get((path.parent / record["image"]).resolve())
-            if row is not None:
-                scores_NL[row] = [_score(path, reader.line_num, record.get(label)) for label in table.labels]
+    first_line: dict[str, int] = {}
+    for line, record in csv_rows(path, Problems("stop"), required=("image",)):
+        image = record["image"]
+        if first_line.setdefault(image, line) != line:
+            raise AnnotationError(path, line, f"image {image} has a row already, in line {first_line[image]}")
+        row = rows_by_image.get((path.parent / image).resolve())
+        if row is not None:
+            scores_NL[row] = [_score(path, line, record.get(label)) for label in table.labels]
     return scores_NL
 
 
