@@ -1,0 +1,124 @@
+import numpy as np
+import pytest
+
+from model_training.errors import AnnotationError
+from model_training.teacher import SoftTargets, read_scores, soft_targets
+from tests.model_training.tables import table_of
+
+NAN = np.nan
+
+
+def soft_of(entries, scores, fit_rows=None):
+    table = table_of([[entry] for entry in entries], labels=("car",))
+    scores_NL = np.array(scores, np.float32)[:, None]
+    return soft_targets(table, scores_NL, range(len(entries)) if fit_rows is None else fit_rows).probabilities_NL[:, 0]
+
+
+def test_teacher_never_speaks_where_an_entry_is_known():
+    soft = soft_of([1, 0, -1, 1, 0], [0.9, 0.1, 0.5, 0.01, 0.99])
+    assert np.isnan(soft).tolist() == [True, True, False, True, True]
+
+
+def test_teacher_that_says_nothing_gives_no_target():
+    assert np.isnan(soft_of([1, 0, -1, -1], [0.9, 0.1, NAN, 0.5])).tolist() == [True, True, True, False]
+
+
+def test_scores_are_recalibrated_to_the_frequency_of_labels():
+    """Where a score of 0.2 means present in 3 of 4 frames, it becomes about 0.75."""
+    entries = ([1] * 3 + [0]) * 250 + ([0] * 3 + [1]) * 250
+    soft = soft_of([*entries, -1, -1], [0.2] * 1000 + [0.02] * 1000 + [0.2, 0.02])
+    assert soft[-2:] == pytest.approx([0.75, 0.25], abs=0.02)
+
+
+def test_higher_scores_give_higher_targets_within_zero_and_one():
+    soft = soft_of([1, 1, 0, 0, -1, -1, -1, -1], [0.8, 0.6, 0.3, 0.1, 0.0, 0.2, 0.7, 1.0])[4:]
+    assert (np.diff(soft) > 0).all()
+    assert 0 < soft[0] < 0.5 < soft[-1] < 1
+
+
+def test_rows_outside_the_fit_change_nothing():
+    """Labels of held-out and test rows must not leak into the targets of train rows."""
+    scores = [0.9, 0.6, 0.4, 0.1, 0.5, 0.3, 0.7, 0.2]
+    first = soft_of([1, 1, 0, 0, -1, -1, 1, 0], scores, fit_rows=[0, 1, 2, 3, 4])
+    second = soft_of([1, 1, 0, 0, -1, -1, 0, 1], scores, fit_rows=[0, 1, 2, 3, 4])
+    assert first[[4, 5]].tolist() == second[[4, 5]].tolist()
+    third = soft_of([0, 1, 1, 0, -1, -1, 0, 1], scores, fit_rows=[0, 1, 2, 3, 4])
+    assert first[[4, 5]].tolist() != third[[4, 5]].tolist()
+
+
+@pytest.mark.parametrize("known", [[1, 1], [0, 0], [-1, -1]])
+def test_label_with_one_kind_of_entries_gets_no_targets(known):
+    assert np.isnan(soft_of([*known, -1, 1, 0], [0.9, 0.1, 0.5, 0.9, 0.1], fit_rows=[0, 1, 2])).all()
+
+
+def test_known_entries_without_a_score_do_not_count_as_evidence():
+    assert np.isnan(soft_of([1, 0, -1], [0.9, NAN, 0.5])).all()
+
+
+def test_table_without_a_teacher_has_no_targets():
+    table = table_of([[1, -1], [-1, 0]])
+    assert np.isnan(SoftTargets.none(table).probabilities_NL).tolist() == [[True, True], [True, True]]
+
+
+def test_rows_of_targets_are_chosen_by_number():
+    targets = SoftTargets(np.array([[0.1], [0.2], [0.3]], np.float32))
+    assert targets.rows(np.array([2, 0])).probabilities_NL[:, 0] == pytest.approx([0.3, 0.1])
+
+
+@pytest.fixture
+def table(tmp_path):
+    """Two images beside teacher.csv, which need not be there to be told apart."""
+    images = (tmp_path / "images/a.jpg", tmp_path / "images/b.jpg")
+    return table_of([[-1, -1], [-1, -1]], labels=("car", "stop_sign"), images=images)
+
+
+def scores_in(path, text, table):
+    path.write_bytes(text.encode())
+    return read_scores(path, table)
+
+
+def test_scores_are_found_by_image_and_label(tmp_path, table):
+    """Rows and columns may stand in any order; other images and other columns are passed over."""
+    text = "stop_sign,image,bus\n0.25,images/b.jpg,x\n1,images/other.jpg,x\n0,images/../images/a.jpg,x\n"
+    found = scores_in(tmp_path / "teacher.csv", text, table)
+    assert found[:, 1].tolist() == [0, 0.25]
+    assert np.isnan(found[:, 0]).all()
+
+
+def test_empty_scores_and_missing_images_are_nothing_said(tmp_path, table):
+    found = scores_in(tmp_path / "teacher.csv", "image,car,stop_sign\nimages/a.jpg,,0.5\n", table)
+    assert np.isnan(found).tolist() == [[True, False], [True, True]]
+
+
+def test_byte_order_mark_and_windows_line_ends_are_read(tmp_path, table):
+    found = scores_in(tmp_path / "teacher.csv", "\ufeffimage,car\r\nimages/a.jpg,0.5\r\n", table)
+    assert found[0, 0] == 0.5
+
+
+@pytest.mark.parametrize("score", ["1.5", "-0.1", "high", "nan", "inf"])
+def test_bad_score_is_reported_with_file_and_line(tmp_path, table, score):
+    with pytest.raises(AnnotationError, match=rf"teacher\.csv:3: the score is '{score}'; it must be within 0\.\.1"):
+        scores_in(tmp_path / "teacher.csv", f"image,car\nimages/b.jpg,0.5\nimages/a.jpg,{score}\n", table)
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("frame,car\nimages/a.jpg,0.5\n", r"teacher\.csv:1: the header is 'frame,car'; it needs image"),
+        ("", r"teacher\.csv:1: the header is ''; it needs image"),
+        ("car,image\n0.5\n", r"teacher\.csv:2: 1 cells under a header of 2"),
+        (
+            "image,car\nimages/a.jpg,0\nimages/a.jpg,1\n",
+            r"teacher\.csv:3: image images/a\.jpg has a row already, in line",
+        ),
+    ],
+)
+def test_broken_file_is_reported_with_file_and_line(tmp_path, table, text, message):
+    with pytest.raises(AnnotationError, match=message):
+        scores_in(tmp_path / "teacher.csv", text, table)
+
+
+def test_file_of_other_bytes_is_reported(tmp_path, table):
+    (tmp_path / "teacher.csv").write_bytes(b"image,car\n\xff\xfe,1\n")
+    with pytest.raises(AnnotationError, match=r"teacher\.csv: not a UTF-8 CSV file"):
+        read_scores(tmp_path / "teacher.csv", table)
