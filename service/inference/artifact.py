@@ -9,15 +9,17 @@
 """
 
 import base64
+import binascii
 import json
+import math
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Final, Literal
+from typing import Any, Final, Literal, Self
 
 import numpy as np
 import onnxruntime
 from numpy.typing import NDArray
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, FiniteFloat, PositiveInt, ValidationError, model_validator
 
 from service.errors import ModelFileError
 
@@ -49,8 +51,8 @@ class InputSpec(_Record):
 class Calibration(_Record):
     """calibrated logit = logit / temperature + bias; already part of the graph."""
 
-    temperature: float = Field(gt=0)
-    bias: float
+    temperature: FiniteFloat = Field(gt=0)
+    bias: FiniteFloat
 
 
 class TrainingData(_Record):
@@ -62,7 +64,7 @@ class TrainingData(_Record):
 
 
 class Figure(_Record):
-    """One measured value with its 95 % interval, the test set it was measured on, and how many known entries that has."""
+    """One measured value: its 95 % interval, its test set, and how many entries are known and positive there."""
 
     test_set: str
     label: str
@@ -83,11 +85,26 @@ class SelfTestVector(_Record):
     height: int = Field(gt=0)
     width: int = Field(gt=0)
     pixels: str
-    probabilities: tuple[float, ...]
-    tolerance: float = Field(gt=0)
+    probabilities: tuple[FiniteFloat, ...]
+    tolerance: FiniteFloat = Field(gt=0)
+
+    @model_validator(mode="after")
+    def _check_pixels(self) -> Self:
+        try:
+            pixels = base64.b64decode(self.pixels, validate=True)
+        except binascii.Error as problem:
+            raise ValueError(f"pixels are not base64: {problem}") from problem
+        expected = math.prod((self.height, self.width, 3))
+        if len(pixels) != expected:
+            raise ValueError(
+                f"pixels hold {len(pixels)} bytes; {self.height} x {self.width} x 3 = {expected} are needed"
+            )
+        return self
 
     @classmethod
-    def of(cls, small_HWC: NDArray[np.uint8], probabilities_L: NDArray[np.float32], tolerance: float) -> "SelfTestVector":
+    def of(
+        cls, small_HWC: NDArray[np.uint8], probabilities_L: NDArray[np.float32], tolerance: float
+    ) -> "SelfTestVector":
         return cls(
             height=small_HWC.shape[0],
             width=small_HWC.shape[1],
@@ -118,7 +135,7 @@ class ModelMetadata(_Record):
     precision: Literal["float32", "int8", "float16"]
     labels: tuple[Label, ...] = Field(min_length=1)
     input: InputSpec
-    evidence_grid: tuple[int, int]
+    evidence_grid: tuple[PositiveInt, PositiveInt]
     calibration: dict[str, Calibration]
     training_data: TrainingData
     git_revision: str
@@ -126,6 +143,18 @@ class ModelMetadata(_Record):
     created: str
     figures: tuple[Figure, ...] = ()
     self_test: tuple[SelfTestVector, ...] = Field(min_length=1)
+
+    @model_validator(mode="after")
+    def _check_labels(self) -> Self:
+        keys = self.label_keys
+        if repeated := sorted({key for key in keys if keys.count(key) > 1}):
+            raise ValueError(f"labels repeat {repeated}")
+        if self.calibration.keys() != set(keys):
+            raise ValueError(f"calibration is for {sorted(self.calibration)}; the labels are {sorted(keys)}")
+        for number, vector in enumerate(self.self_test, start=1):
+            if (found := len(vector.probabilities)) != len(keys):
+                raise ValueError(f"self-test {number} has {found} probabilities for {len(keys)} labels")
+        return self
 
     @property
     def thresholds_L(self) -> NDArray[np.float32]:
@@ -161,10 +190,13 @@ def _open_unoptimised(path: Path, content: bytes) -> onnxruntime.InferenceSessio
     options = onnxruntime.SessionOptions()
     options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_DISABLE_ALL
     options.log_severity_level = 4
+    options.intra_op_num_threads = 1
     try:
         return onnxruntime.InferenceSession(content, options, providers=["CPUExecutionProvider"])
     except Exception as problem:  # ONNX Runtime's exception classes share no base but Exception
-        raise ModelFileError(f"{path} ({len(content)} bytes) is not an ONNX model that can be loaded: {problem}") from problem
+        raise ModelFileError(
+            f"{path} ({len(content)} bytes) is not an ONNX model that can be loaded: {problem}"
+        ) from problem
 
 
 def _metadata(path: Path, properties: dict[str, str]) -> ModelMetadata:
@@ -196,10 +228,16 @@ def _check_signature(path: Path, session: onnxruntime.InferenceSession, metadata
     size, grid = metadata.input, metadata.evidence_grid
     labels = len(metadata.labels)
     expected = {
-        INPUT: ("tensor(uint8)", [size.height, size.width, 3]),
-        PROBABILITIES: ("tensor(float)", [labels]),
-        EVIDENCE: ("tensor(float)", [labels, *grid]),
+        INPUT: ("tensor(uint8)", ["B", size.height, size.width, 3]),
+        PROBABILITIES: ("tensor(float)", ["B", labels]),
+        EVIDENCE: ("tensor(float)", ["B", labels, *grid]),
     }
-    found = {tensor.name: (tensor.type, tensor.shape[1:]) for tensor in (*session.get_inputs(), *session.get_outputs())}
+    tensors = (*session.get_inputs(), *session.get_outputs())
+    found = {tensor.name: (tensor.type, _with_free_batch(tensor.shape)) for tensor in tensors}
     if found != expected:
-        raise ModelFileError(f"{path}: the graph has {found} where its metadata says {expected} (batch axis left out)")
+        raise ModelFileError(f"{path}: the graph has {found} where its metadata says {expected} (B may have any name)")
+
+
+def _with_free_batch(shape: list[int | str | None]) -> list[int | str | None]:
+    """The shape with its first axis called B where it is free; a graph for one batch size only keeps its number."""
+    return ["B", *shape[1:]] if shape and not isinstance(shape[0], int) else shape

@@ -6,19 +6,26 @@ Training reads its frames through this module too, so the same bytes give the sa
 """
 
 import io
+import re
+import zlib
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Final
 
 import cv2
 import numpy as np
+import simplejpeg
 from numpy.typing import NDArray
-from PIL import ExifTags, Image, UnidentifiedImageError
+from PIL import ExifTags, Image, ImageFile, UnidentifiedImageError
 
 from service.errors import DamagedImage, TooManyPixels, UnsupportedImage
 
 FORMATS: Final = ("JPEG", "PNG", "WEBP")
 RESIZE_RULE: Final = "stretch"
 """Width and height are scaled independently: area averaging where both shrink, bilinear otherwise."""
+
+MAX_JPEG_SCANS: Final = 100
+"""Encoders write about ten. Hundreds of bytes can announce a pass over all pixels, thousands of times over."""
 
 # Frames are decoded on many threads at once; OpenCV's own pool would fight them for the cores.
 cv2.setNumThreads(1)
@@ -27,8 +34,23 @@ Image.MAX_IMAGE_PIXELS = None
 
 Frame = NDArray[np.uint8]
 
-_REDUCED_JPEG: Final = {8: cv2.IMREAD_REDUCED_COLOR_8, 4: cv2.IMREAD_REDUCED_COLOR_4, 2: cv2.IMREAD_REDUCED_COLOR_2}
-_OPAQUE_8_BIT: Final = ("RGB", "L")
+_MAGIC: Final = {b"\xff\xd8\xff": "JPEG", b"\x89PNG\r\n\x1a\n": "PNG", b"RIFF....WEBP": "WebP"}
+_FOREIGN_MAGIC: Final = {
+    b"GIF8": "GIF",
+    b"BM": "BMP",
+    b"II\\*\0|MM\0\\*": "TIFF",
+    b"....ftyp(heic|heix|heim|heis|hevc|mif1|msf1)": "HEIC",
+    b"....ftypavi[fs]": "AVIF",
+    b"....ftyp|\x1aE\xdf\xa3": "video",
+    b"\xff\x0a|....JXL ": "JPEG XL",
+    b"\xff\x4f\xff\x51|....jP  ": "JPEG 2000",
+    b"%PDF": "PDF",
+    b"(\xef\xbb\xbf)?\\s*<": "SVG, XML or HTML",
+}
+# What libjpeg-turbo says where pixels are missing or wrong; it fills them in and goes on.
+_LOST_PIXELS: Final = ("premature end", "bad huffman code", "bad arithmetic code", "instead of rst")
+# ITU-T T.81 B.2.3: a start of scan has 6 + 2n bytes for n components. Trailing data holds \xff\xda by chance.
+_START_OF_SCAN: Final = re.compile(rb"\xff\xda\x00(?:\x08\x01|\x0a\x02|\x0c\x03|\x0e\x04)", re.DOTALL)
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,7 +73,11 @@ def decode_frame(data: bytes, height: int, width: int, limits: FrameLimits) -> D
     """Decode `data` to uint8 RGB [height, width, 3].
 
     EXIF orientation is applied. Grey, CMYK, palette and 16-bit images become 8-bit RGB; transparency is blended
-    over white, as a browser shows it. Of an animation the first picture counts.
+    over white, as a browser shows it. Of an animation or a phone's multi-picture file the first picture counts.
+    Colour profiles are ignored.
+
+    A picture that lacks rows is damaged, also where the decoder could fill them with grey: a JPEG without its end
+    marker counts as cut. What follows the picture is ignored, and so are oddities that cost no pixel.
 
     Raises UnsupportedImage, DamagedImage or TooManyPixels.
     """
@@ -87,25 +113,42 @@ def resize(frame_HWC: Frame, height: int, width: int) -> Frame:
 class _Header:
     """What the first bytes of an image say; width and height as stored, before orientation."""
 
-    image: Image.Image
+    image: ImageFile.ImageFile
     width: int
     height: int
     orientation: int
 
 
 def _read_header(data: bytes, limits: FrameLimits) -> _Header:
-    try:
-        image = Image.open(io.BytesIO(data), formats=FORMATS)
-    except UnidentifiedImageError:
-        raise _unreadable(data) from None
-    except Exception as problem:  # Pillow's parsers raise whatever broke: SyntaxError, struct.error, ValueError, ...
-        raise DamagedImage(f"the image header cannot be read: {problem}") from problem
+    if (canvas := _webp_canvas(data)) is not None:
+        _check_size(*canvas, limits)
+    image = _open(data)
     width, height = image.size
+    _check_size(width, height, limits)
+    return _Header(image, width, height, _orientation(data, image))
+
+
+def _check_size(width: int, height: int, limits: FrameLimits) -> None:
     if width * height > limits.max_pixels:
         raise TooManyPixels(
             f"the frame is {width} x {height} = {width * height} pixels; at most {limits.max_pixels} are allowed"
         )
-    return _Header(image, width, height, _orientation(image))
+
+
+def _webp_canvas(data: bytes) -> tuple[int, int] | None:
+    """Width and height that an extended WebP announces; opening one reserves memory for all of its canvas."""
+    if data[:4] != b"RIFF" or data[8:16] != b"WEBPVP8X":
+        return None
+    return int.from_bytes(data[24:27], "little") + 1, int.from_bytes(data[27:30], "little") + 1
+
+
+def _open(data: bytes) -> ImageFile.ImageFile:
+    try:
+        return Image.open(io.BytesIO(data), formats=FORMATS)
+    except UnidentifiedImageError:
+        raise _unreadable(data) from None
+    except Exception as problem:  # Pillow's parsers raise whatever broke: SyntaxError, struct.error, ValueError, ...
+        raise DamagedImage(f"the image header cannot be read: {_said(problem)}") from problem
 
 
 def _unreadable(data: bytes) -> UnsupportedImage | DamagedImage:
@@ -113,56 +156,115 @@ def _unreadable(data: bytes) -> UnsupportedImage | DamagedImage:
     allowed = "JPEG, PNG and WebP are read"
     if not data:
         return UnsupportedImage(f"the frame is empty (0 bytes); {allowed}")
-    known = {b"\xff\xd8\xff": "JPEG", b"\x89PNG\r\n\x1a\n": "PNG"}
-    named = next((name for magic, name in known.items() if data.startswith(magic)), None)
-    if data[:4] == b"RIFF" and data[8:12] == b"WEBP":
-        named = "WebP"
-    if named:
-        return DamagedImage(f"the frame begins like a {named} file of {len(data)} bytes, but its header is damaged")
-    return UnsupportedImage(f"the frame begins with {data[:12]!r}, which is no image format we read; {allowed}")
+    if name := _named(data, _MAGIC):
+        return DamagedImage(f"the frame begins like a {name} file of {len(data)} bytes, but its header cannot be read")
+    name = _named(data, _FOREIGN_MAGIC)
+    came = f"{data[:12]!r} ({name})" if name else f"{data[:12]!r}"
+    return UnsupportedImage(f"the frame begins with {came}, which is no image format we read; {allowed}")
 
 
-def _orientation(image: Image.Image) -> int:
+def _named(data: bytes, magic: dict[bytes, str]) -> str | None:
+    return next((name for start, name in magic.items() if re.match(start, data[:64], re.DOTALL)), None)
+
+
+def _said(problem: Exception) -> str:
+    return str(problem) or type(problem).__name__
+
+
+def _orientation(data: bytes, image: Image.Image) -> int:
     """EXIF orientation 1 to 8 (TIFF 6.0 tag 274); 1 where there is none or it cannot be read."""
+    if image.format == "PNG" and (exif := next(_png_chunks(data, b"eXIf"), None)) is not None:
+        image.info["exif"] = b"Exif\0\0" + bytes(exif)
     try:
-        value = image.getexif().get(ExifTags.Base.Orientation, 1)
-    except Exception:  # a broken EXIF block does not make the picture unreadable
+        # A PNG's own method decodes all pixels first, in search of an eXIf chunk behind them.
+        value = Image.Image.getexif(image).get(ExifTags.Base.Orientation, 1)
+    except Exception:  # noqa: BLE001 - a broken EXIF block does not make the picture unreadable
         return 1
     return value if value in range(1, 9) else 1
 
 
+def _png_chunks(data: bytes, wanted: bytes) -> Iterator[memoryview]:
+    """Bodies of the chunks of that type (PNG 3rd edition, 5.3). Raises DamagedImage at a wrong checksum of one."""
+    view, start = memoryview(data), 8
+    while start + 12 <= len(data):
+        end = start + 8 + int.from_bytes(view[start : start + 4])
+        if view[start + 4 : start + 8] == wanted and end + 4 <= len(data):
+            if zlib.crc32(view[start + 4 : end]) != int.from_bytes(view[end : end + 4]):
+                raise DamagedImage(f"the PNG image is damaged: wrong checksum of its {wanted.decode()} chunk")
+            yield view[start + 8 : end]
+        start = end + 4
+
+
 def _decode_stored(data: bytes, header: _Header, height: int, width: int) -> Frame:
     """Decode as stored; a JPEG at 1/2, 1/4 or 1/8 where that is no smaller than [height, width]."""
-    if header.image.mode in _OPAQUE_8_BIT and "transparency" not in header.image.info:
-        bgr_HWC = cv2.imdecode(np.frombuffer(data, np.uint8), _opencv_flags(header, height, width))
-        if bgr_HWC is not None:
-            return np.asarray(cv2.cvtColor(bgr_HWC, cv2.COLOR_BGR2RGB), np.uint8)
-    # Unusual pixels come here, and files OpenCV refuses: Pillow tells a harmless oddity from lost rows.
+    match header.image.format:
+        case "JPEG" | "MPO":
+            return _decode_jpeg(data, header, height, width)
+        case "WEBP":
+            return _decode_webp(data)
+        case _:
+            for _ in _png_chunks(data, b"IDAT"):
+                pass  # Pillow never compares the checksums of the pixels
+            return _decode_with_pillow(header.image)
+
+
+def _decode_jpeg(data: bytes, header: _Header, height: int, width: int) -> Frame:
+    _check_scans(data, header.image)
+    if header.image.mode not in ("RGB", "L"):
+        return _decode_with_pillow(header.image)
+    shrink = min(header.height // height, header.width // width)
+    factor = next((factor for factor in (8, 4, 2) if shrink >= factor), 1)
+    least_height, least_width = -(-header.height // factor), -(-header.width // factor)
+    try:
+        return np.asarray(simplejpeg.decode_jpeg(data, "RGB", min_height=least_height, min_width=least_width), np.uint8)
+    except ValueError as problem:
+        if any(sign in str(problem).lower() for sign in _LOST_PIXELS):
+            raise DamagedImage(f"the JPEG image is cut or damaged: {problem}") from problem
+    # An oddity: Pillow's libjpeg goes on where it is harmless.
     return _decode_with_pillow(header.image)
 
 
-def _opencv_flags(header: _Header, height: int, width: int) -> int:
-    flags: int = cv2.IMREAD_COLOR
-    if header.image.format in ("JPEG", "MPO"):
-        shrink = min(header.height // height, header.width // width)
-        flags = next((flag for factor, flag in _REDUCED_JPEG.items() if shrink >= factor), flags)
-    return flags | cv2.IMREAD_IGNORE_ORIENTATION
+def _check_scans(data: bytes, image: Image.Image) -> None:
+    if "progressive" not in image.info:
+        return
+    scans = len(_START_OF_SCAN.findall(data))
+    if scans > MAX_JPEG_SCANS:
+        raise UnsupportedImage(f"the progressive JPEG has {scans} scans; at most {MAX_JPEG_SCANS} are decoded")
 
 
-def _decode_with_pillow(image: Image.Image) -> Frame:
+def _decode_webp(data: bytes) -> Frame:
+    # OpenCV and not Pillow, whose WebP decoder stops all other threads while it works.
+    pixels_HWC = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_UNCHANGED)
+    if pixels_HWC is None:
+        raise DamagedImage(f"the WebP image of {len(data)} bytes cannot be decoded")
+    if pixels_HWC.shape[2] == 4:
+        return _over_white(Image.fromarray(cv2.cvtColor(pixels_HWC, cv2.COLOR_BGRA2RGBA)))
+    return np.asarray(cv2.cvtColor(pixels_HWC, cv2.COLOR_BGR2RGB), np.uint8)
+
+
+def _decode_with_pillow(image: ImageFile.ImageFile) -> Frame:
     try:
+        _scale_transparency(image)
         image.load()
         if image.mode.startswith("I"):
             return _from_16_bit(image)
         if image.has_transparency_data:
             return _over_white(image)
-        return np.asarray(image.convert("RGB"))
+        return np.asarray(image if image.mode == "RGB" else image.convert("RGB"))
     except Exception as problem:  # Pillow's decoders raise whatever broke
-        raise DamagedImage(f"the {image.format} image cannot be decoded: {problem}") from problem
+        raise DamagedImage(f"the {image.format} image cannot be decoded: {_said(problem)}") from problem
+
+
+def _scale_transparency(image: ImageFile.ImageFile) -> None:
+    """Pillow scales the pixels of 2 and 4 bit greys to 8 bits, but not the level that is transparent."""
+    level = image.info.get("transparency")
+    if image.mode == "L" and isinstance(level, int) and image.tile:
+        image.info["transparency"] = level * {"L;2": 85, "L;4": 17}.get(str(image.tile[0].args), 1)
 
 
 def _from_16_bit(image: Image.Image) -> Frame:
     grey_HW = np.asarray(image).astype(np.uint32)
+    grey_HW[grey_HW == image.info.get("transparency", -1)] = 65535
     # Pillow's own conversion clips at 255 and shows nearly every pixel white; 65535 / 257 is exactly 255.
     return np.repeat(((grey_HW + 128) // 257).astype(np.uint8)[:, :, np.newaxis], 3, axis=2)
 

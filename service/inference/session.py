@@ -4,6 +4,7 @@
 """
 
 import ctypes
+import sys
 from dataclasses import dataclass
 from typing import Final, Literal
 
@@ -18,6 +19,7 @@ Device = Literal["auto", "cuda", "cpu"]
 CPU: Final = "CPUExecutionProvider"
 CUDA: Final = "CUDAExecutionProvider"
 
+_DRIVER: Final = "nvcuda.dll" if sys.platform == "win32" else "libcuda.so.1"
 _CUDA_OPTIONS: Final = {
     # EXHAUSTIVE, the default, costs hundreds of ms for every new shape; DEFAULT means cuDNN's slow fallback.
     "cudnn_conv_algo_search": "HEURISTIC",
@@ -90,21 +92,21 @@ class ModelSession:
         if CUDA not in onnxruntime.get_available_providers():
             return None, "this build of ONNX Runtime has no CUDA provider"
         try:
-            ctypes.CDLL("libcuda.so.1")
+            ctypes.CDLL(_DRIVER)
         except OSError:
-            return None, "no NVIDIA driver was found (libcuda.so.1 cannot be loaded)"
+            return None, f"no NVIDIA driver was found ({_DRIVER} cannot be loaded)"
         return self._try_cuda()
 
     def _try_cuda(self) -> tuple[onnxruntime.InferenceSession | None, str]:
-        onnxruntime.preload_dlls()
         size = self._artifact.metadata.input
         try:
+            onnxruntime.preload_dlls()
             session = self._create([(CUDA, _CUDA_OPTIONS), CPU])
             # ONNX Runtime falls back without raising: only the provider list and a real run tell.
             if session.get_providers()[0] != CUDA:
                 return None, "ONNX Runtime could not load it and fell back to the CPU (see its messages above)"
             session.run(None, {INPUT: np.zeros((1, size.height, size.width, 3), np.uint8)})
-        except Exception as problem:  # ONNX Runtime's exception classes share no base but Exception
+        except Exception as problem:  # noqa: BLE001 - ONNX Runtime's exception classes share no base but Exception
             return None, f"a first run failed: {problem}"
         return session, ""
 
