@@ -148,4 +148,9 @@ def _figure(
 
 def _loader(images: Sequence[Path], size: tuple[int, int], workers: int) -> DataLoader[torch.Tensor]:
     frames = EvaluationFrames(tuple(images), *size)
-    return DataLoader(frames, batch_size=16, num_workers=workers)  # type: ignore[arg-type]
+    return DataLoader(frames, batch_size=16, num_workers=workers, collate_fn=_stacked)  # type: ignore[arg-type]
+
+
+def _stacked(frames: Sequence[NDArray[np.uint8]]) -> torch.Tensor:
+    # A decoded frame may be read-only memory of the decoder, which torch warns about; stacking copies.
+    return torch.from_numpy(np.stack(frames))

@@ -81,7 +81,8 @@ def measured(
 ) -> Measured:
     """`metric` over the known entries, with a percentile interval from resampling whole scene groups.
 
-    Frames of one scene are alike, so resampling single frames would claim a certainty that is not there.
+    Frames of one scene are alike, so resampling single frames would claim a certainty that is not there. The interval
+    of the calibration error lies high, and may lie above its value: drawing frames again adds noise to it.
     """
     known = entries_N >= 0
     present_N, scores_N = entries_N[known] == 1, scores_N[known]
