@@ -63,8 +63,8 @@ def _figures(metadata: ModelMetadata, command: str) -> list[str]:
         "## Figures",
         "",
         "Measured on test rows, none of which was used to train, choose or calibrate. Known entries only; n counts "
-        "them. The 95 % intervals come from resampling scene groups; the calibration error of a resample tends to exceed "
-        "that of the frames it was drawn from, so its interval lies high. The figures come out again from",
+        "them. The 95 % intervals come from resampling scene groups; the calibration error of a resample tends to "
+        "exceed that of the frames it was drawn from, so its interval lies high. The figures come out again from",
         "",
         f"    {command}",
         "",
