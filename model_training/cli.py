@@ -86,8 +86,8 @@ def data(data: Path, output: Path, overwrite: bool) -> None:
 @main.command()
 @_DATA
 @click.option("--recipe", "recipe_name", default="street", help=f"One of: {', '.join(recipes.RECIPES)}.")
-@click.option("--run", type=click.Path(path_type=Path), default=Path("runs/street"), help="Folder of the run.")
-@click.option("--resume", is_flag=True, help="Go on with the run in --run.")
+@click.option("--output", type=click.Path(path_type=Path), default=Path("runs/street"), help="Folder of the run.")
+@click.option("--resume", is_flag=True, help="Go on with the run in --output.")
 @click.option("--device", type=click.Choice(["auto", "cuda", "cpu"]), default="auto", help="Where to train.")
 @click.option(
     "--set", "changes", multiple=True, metavar="KEY=VALUE", help="Change the recipe: epochs=3, network.trunk=resnet18."
@@ -100,7 +100,7 @@ def data(data: Path, output: Path, overwrite: bool) -> None:
 def train(
     data: Path,
     recipe_name: str,
-    run: Path,
+    output: Path,
     resume: bool,
     device: str,
     changes: tuple[str, ...],
@@ -108,20 +108,20 @@ def train(
 ) -> None:
     """Train on the rows of DATA that are not test rows.
 
-    Keeps in --run what is needed to go on after a kill at any moment (resume.pt), the best network (best.pt), and a
+    Keeps in --output what is needed to go on after a kill at any moment (resume.pt), the best network (best.pt), and a
     table and a plot of every epoch (metrics.csv, curves.png). On several GPUs or machines start it with torchrun.
     """
-    if not resume and run.exists() and any(run.iterdir()):
-        raise InvalidConfiguration(f"{run} is not empty: --resume goes on with it, --run chooses another folder")
+    if not resume and output.exists() and any(output.iterdir()):
+        raise InvalidConfiguration(f"{output} is not empty: --resume goes on with it, --output chooses another folder")
     table, _ = data_description.load(data)
     wanted = _changed(recipes.recipe(recipe_name), table.labels, changes)
     rows = assemble(table, wanted, teacher or _teacher_in(data))
     with _processes() as processes, shown(wanted.labels, Console(stderr=True, quiet=processes.rank > 0)) as observer:
-        trainer = Trainer(wanted, rows, run, _device(device), processes, observer)
+        trainer = Trainer(wanted, rows, output, _device(device), processes, observer)
         trainer.fit()
     if processes.is_first:
-        save_curves(trainer.history, wanted.labels, run / "curves.png")
-        click.echo(f"Next: roadcue-train export {_quoted(run, data)}")
+        save_curves(trainer.history, wanted.labels, output / "curves.png")
+        click.echo(f"Next: roadcue-train export {_quoted(output, data)}")
 
 
 @main.command("export")

@@ -1,0 +1,189 @@
+"""The exported file says and computes what the network does."""
+
+import json
+import re
+from pathlib import Path
+
+import numpy as np
+import onnx
+import pytest
+import torch
+
+from model_training import checkpoints
+from model_training.calibration import IDENTITY
+from model_training.dataset import EvaluationFrames
+from model_training.errors import ParityError
+from model_training.label_table import LabelTable
+from model_training.network import PresenceNetwork
+from model_training.onnx_export import ServedNetwork, describe, export, with_figures, write
+from model_training.parity import verify
+from model_training.trainer import Trainer
+from model_training.training_rows import TrainingRows
+from service.errors import SelfTestFailed
+from service.inference.artifact import METADATA_KEY, Artifact, Calibration, Figure, ModelMetadata, enlarge
+from service.inference.session import ModelSession
+from tests.model_training.painted_frames import LABELS, write_painted_frames
+from tests.model_training.test_trainer import CONFIGURATION as SMALL
+from tests.model_training.test_trainer import painted_rows
+
+CONFIGURATION = SMALL.model_copy(update={"epochs": 6})
+CALIBRATION = {"red": Calibration(temperature=2.0, bias=0.5), "green": Calibration(temperature=0.5, bias=-1.0)}
+THRESHOLDS = {"red": 0.4, "green": 0.6}
+FIGURE = Figure(test_set="t", label="red", metric="average_precision", value=1, low=1, high=1, n=3, positives=2)
+
+
+def random_network(seed: int = 0) -> PresenceNetwork:
+    torch.manual_seed(seed)
+    return PresenceNetwork(CONFIGURATION.network, len(LABELS)).eval()
+
+
+@pytest.fixture(scope="module")
+def rows(tmp_path_factory: pytest.TempPathFactory) -> TrainingRows:
+    return painted_rows(write_painted_frames(tmp_path_factory.mktemp("export") / "data"))
+
+
+@pytest.fixture(scope="module")
+def table(rows: TrainingRows) -> LabelTable:
+    return rows.table
+
+
+@pytest.fixture(scope="module")
+def served(rows: TrainingRows, tmp_path_factory: pytest.TempPathFactory) -> ServedNetwork:
+    """A network that has learned something, so that its answers differ from frame to frame."""
+    folder = tmp_path_factory.mktemp("trained")
+    Trainer(CONFIGURATION, rows, folder, torch.device("cpu")).fit()
+    network = random_network()
+    network.load_state_dict(checkpoints.load(folder / checkpoints.BEST)[1]["network"])
+    return ServedNetwork(network, LABELS, CALIBRATION)
+
+
+@pytest.fixture(scope="module")
+def metadata(served: ServedNetwork, table: LabelTable) -> ModelMetadata:
+    return describe(served, CONFIGURATION, table, CALIBRATION, THRESHOLDS, name="painted", version="1.2.3")
+
+
+@pytest.fixture(scope="module")
+def exported(served: ServedNetwork, metadata: ModelMetadata, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    path = tmp_path_factory.mktemp("exported") / "painted.onnx"
+    export(served, metadata, path)
+    return path
+
+
+def test_file_computes_calibrated_probabilities_of_the_network(
+    served: ServedNetwork, exported: Path, table: LabelTable
+) -> None:
+    """sigmoid(logit / temperature + bias), computed here from the network's logits in float64."""
+    frames = EvaluationFrames(table.images[:5], 64, 96)
+    frames_BHWC = np.stack([frames[row] for row in range(5)])
+    seen = ModelSession(Artifact.read(exported), "cpu").run(frames_BHWC)
+    with torch.inference_mode():
+        output = served.network(torch.from_numpy(frames_BHWC))
+    logits_BL = output.logits_BL.double().numpy()
+    expected_BL = 1 / (1 + np.exp(-(logits_BL / [2.0, 0.5] + [0.5, -1.0])))
+    assert np.abs(seen.probabilities_BL - expected_BL).max() < 1e-4
+    assert np.ptp(seen.probabilities_BL, axis=0).max() > 0.1
+    expected_evidence = 1 / (1 + np.exp(-output.evidence_BLhw.double().numpy()))
+    assert seen.evidence_BLhw.shape == (5, 2, 8, 12)
+    assert np.abs(seen.evidence_BLhw - expected_evidence).max() < 1e-4
+
+
+@pytest.mark.parametrize("batch", [1, 2, 7])
+def test_batch_axis_is_dynamic_and_batch_mates_do_not_matter(exported: Path, batch: int) -> None:
+    """A frame's answer is the same alone and in company."""
+    frames_BHWC = np.random.default_rng(2).integers(0, 256, (batch, 64, 96, 3), np.uint8)
+    session = ModelSession(Artifact.read(exported), "cpu")
+    together = session.run(frames_BHWC).probabilities_BL
+    alone = np.concatenate([session.run(frame[np.newaxis]).probabilities_BL for frame in frames_BHWC])
+    assert np.allclose(together, alone, atol=1e-5)
+
+
+def test_metadata_says_everything_a_consumer_needs(exported: Path, table: LabelTable) -> None:
+    """Read back from the file as the service reads it."""
+    told = Artifact.read(exported).metadata
+    assert (told.name, told.version, told.precision) == ("painted", "1.2.3", "float32")
+    assert [(label.key, label.threshold) for label in told.labels] == [("red", 0.4), ("green", 0.6)]
+    assert (told.input.height, told.input.width, told.input.resize) == (64, 96, "stretch")
+    assert told.evidence_grid == (8, 12)
+    assert told.calibration == CALIBRATION
+    assert told.training_data.hash == table.content_hash()
+    assert (told.training_data.frames, told.training_data.licences) == (len(table), ("CC0-1.0",))
+    assert re.fullmatch("[0-9a-f]{40}(-dirty)?|unknown", told.git_revision)
+
+
+def test_self_test_vectors_move_the_answers_and_reproduce(exported: Path) -> None:
+    """A vector on which every model says the same would prove nothing."""
+    artifact = Artifact.read(exported)
+    vectors = artifact.metadata.self_test
+    assert len(vectors) == 4
+    assert np.ptp([vector.probabilities for vector in vectors], axis=0).max() > 10 * vectors[0].tolerance
+    ModelSession(artifact, "cpu").check_self_test()
+
+
+def test_figures_are_added_without_touching_the_graph(exported: Path, metadata: ModelMetadata, tmp_path: Path) -> None:
+    """The file proves itself before it is measured; the figures come after."""
+    copy = tmp_path / "copy.onnx"
+    copy.write_bytes(exported.read_bytes())
+    with_figures(copy, (FIGURE,), metadata)
+    assert Artifact.read(copy).metadata == metadata.model_copy(update={"figures": (FIGURE,)})
+    assert onnx.load(copy).graph == onnx.load(exported).graph
+
+
+def test_verify_measures_the_difference_on_real_frames(
+    served: ServedNetwork, exported: Path, table: LabelTable
+) -> None:
+    """On every frame it is given, under 1e-4."""
+    parity = verify(served, exported, table.images)
+    assert parity.frames == len(table) > 10
+    assert 0 <= parity.probabilities < 1e-4
+
+
+def test_verify_fails_loudly_for_another_network(exported: Path, table: LabelTable) -> None:
+    """The message names the file, the difference and the worst frame."""
+    other = ServedNetwork(random_network(seed=1), LABELS, CALIBRATION)
+    with pytest.raises(ParityError, match=r"painted\.onnx: probabilities differ .* allowed is 1e-04"):
+        verify(other, exported, table.images)
+
+
+def test_verify_fails_loudly_for_one_nudged_weight(
+    served: ServedNetwork, exported: Path, metadata: ModelMetadata, table: LabelTable, tmp_path: Path
+) -> None:
+    """A last bias moved by 0.01 is found by the frames, though the self-test's tolerance may let it pass."""
+    model = onnx.load(exported)
+    bias = next(weight for weight in model.graph.initializer if weight.name.endswith("local_logits.bias"))
+    nudged = onnx.numpy_helper.to_array(bias) + np.float32(0.01)
+    bias.CopyFrom(onnx.numpy_helper.from_array(nudged, bias.name))
+    write(model, metadata, tmp_path / "nudged.onnx")
+    with pytest.raises((ParityError, SelfTestFailed)):
+        verify(served, tmp_path / "nudged.onnx", table.images)
+
+
+def test_verify_checks_the_self_test_vectors(
+    served: ServedNetwork, exported: Path, metadata: ModelMetadata, table: LabelTable, tmp_path: Path
+) -> None:
+    """A file whose vectors belong to another model is refused although its graph is right."""
+    wrong = [vector.model_copy(update={"probabilities": (0.123, 0.456)}) for vector in metadata.self_test]
+    write(onnx.load(exported), metadata.model_copy(update={"self_test": tuple(wrong)}), tmp_path / "wrong.onnx")
+    with pytest.raises(SelfTestFailed, match="self-test 1 of 4 is off"):
+        verify(served, tmp_path / "wrong.onnx", table.images)
+
+
+def test_verify_without_frames_proves_nothing_and_says_so(served: ServedNetwork, exported: Path) -> None:
+    """An empty list is not a success."""
+    with pytest.raises(ParityError, match="no frames"):
+        verify(served, exported, [])
+
+
+def test_metadata_is_one_json_document_under_one_key(exported: Path) -> None:
+    """So that other tools find it without our code."""
+    properties = {entry.key: entry.value for entry in onnx.load(exported).metadata_props}
+    assert list(properties) == [METADATA_KEY]
+    assert json.loads(properties[METADATA_KEY])["schema_version"] == 1
+
+
+def test_identity_calibration_leaves_the_logits() -> None:
+    """Temperature 1 and bias 0."""
+    network = random_network()
+    frames_BHWC = torch.from_numpy(enlarge(np.full((2, 2, 3), 77, np.uint8), 64, 96))[None]
+    with torch.inference_mode():
+        probabilities_BL, _ = ServedNetwork(network, LABELS, dict.fromkeys(LABELS, IDENTITY))(frames_BHWC)
+        assert torch.allclose(probabilities_BL, torch.sigmoid(network(frames_BHWC).logits_BL))

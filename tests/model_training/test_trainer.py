@@ -1,0 +1,265 @@
+"""Training learns, resumes to the identical result, and shares its work among processes."""
+
+import csv
+import math
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+import torch.distributed as distributed
+import torch.multiprocessing as multiprocessing
+
+from model_training import checkpoints, data_description
+from model_training.configuration import NetworkConfiguration, TrainingConfiguration
+from model_training.dataset import Draw, TrainingFrames, collate
+from model_training.errors import CheckpointError, InvalidConfiguration
+from model_training.trainer import Processes, Progress, Trainer, schedule
+from model_training.training_rows import TrainingRows, assemble
+from tests.model_training.painted_frames import LABELS, write_painted_frames
+
+CPU = torch.device("cpu")
+CONFIGURATION = TrainingConfiguration(
+    labels=LABELS,
+    height=64,
+    width=96,
+    network=NetworkConfiguration(trunk="test_efficientnet", pretrained="none", head_width=16),
+    epochs=2,
+    batch_size=8,
+    learning_rate=5e-3,
+    trunk_rate=1.0,
+    average_decay=0.5,
+    precision="float32",
+    loader_workers=0,
+    checkpoint_every_steps=1,
+    validation=0.2,
+)
+
+
+class Killed(BaseException):
+    """Stands for the process dying; nothing may catch it."""
+
+
+def painted_rows(folder: Path, configuration: TrainingConfiguration = CONFIGURATION) -> TrainingRows:
+    description = folder / "data.toml"
+    description.write_text('labels = ["red", "green"]\n[[sources]]\nformat = "table"\npath = "."\n')
+    table, _ = data_description.load(description)
+    return assemble(table, configuration)
+
+
+@pytest.fixture(scope="module")
+def rows(tmp_path_factory: pytest.TempPathFactory) -> TrainingRows:
+    return painted_rows(write_painted_frames(tmp_path_factory.mktemp("painted") / "data"))
+
+
+@pytest.fixture(scope="module")
+def whole_run(rows: TrainingRows, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A run that nothing interrupted."""
+    folder = tmp_path_factory.mktemp("whole")
+    Trainer(CONFIGURATION, rows, folder, CPU).fit()
+    return folder
+
+
+def weights(folder: Path, name: str = checkpoints.RESUME, part: str = "average") -> dict[str, torch.Tensor]:
+    tensors: dict[str, torch.Tensor] = checkpoints.load(folder / name)[1][part]
+    return tensors
+
+
+def history(folder: Path) -> list[dict[str, float]]:
+    with (folder / "metrics.csv").open() as file:
+        return [{key: float(value) for key, value in row.items() if key != "seconds"} for row in csv.DictReader(file)]
+
+
+def dying_when(condition: Callable[[Progress], bool]) -> Callable[[Progress], None]:
+    def observe(progress: Progress) -> None:
+        if condition(progress):
+            raise Killed
+
+    return observe
+
+
+def test_a_small_network_learns_the_painted_squares(rows: TrainingRows, tmp_path: Path) -> None:
+    """Loss falls by half and both labels are found on validation rows."""
+    longer = CONFIGURATION.model_copy(update={"epochs": 12, "patience": 12})
+    trainer = Trainer(longer, rows, tmp_path, CPU)
+    trainer.fit()
+    assert trainer.history[-1]["loss"] < 0.5 * trainer.history[0]["loss"]
+    assert max(row["map"] for row in trainer.history) > 0.9
+
+
+def test_same_seed_gives_the_identical_run_and_another_seed_another(
+    rows: TrainingRows, whole_run: Path, tmp_path: Path
+) -> None:
+    """Bit for bit."""
+    Trainer(CONFIGURATION, rows, tmp_path / "again", CPU).fit()
+    Trainer(CONFIGURATION.model_copy(update={"seed": 1}), rows, tmp_path / "other", CPU).fit()
+    assert all(
+        torch.equal(a, b)
+        for a, b in zip(weights(whole_run).values(), weights(tmp_path / "again").values(), strict=True)
+    )
+    assert history(whole_run) == history(tmp_path / "again")
+    assert history(whole_run) != history(tmp_path / "other")
+
+
+@pytest.mark.parametrize("step", [0, 1, 3, 4, 7])
+def test_run_killed_at_any_step_resumes_to_the_identical_result(
+    rows: TrainingRows, whole_run: Path, tmp_path: Path, step: int
+) -> None:
+    """First step, inside an epoch, on its border and in the second one; weights, best network and table agree."""
+    steps = Trainer(CONFIGURATION, rows, tmp_path / "unused", CPU).steps
+    assert steps == 8
+    with pytest.raises(Killed):
+        Trainer(CONFIGURATION, rows, tmp_path, CPU, observer=dying_when(lambda p: p.step == step + 1)).fit()
+    Trainer(CONFIGURATION, rows, tmp_path, CPU).fit()
+    for name, part in ((checkpoints.RESUME, "average"), (checkpoints.RESUME, "network"), (checkpoints.BEST, "network")):
+        expected, seen = weights(whole_run, name, part), weights(tmp_path, name, part)
+        assert all(torch.equal(expected[key], seen[key]) for key in expected), (name, part)
+    assert history(tmp_path) == history(whole_run)
+
+
+def test_run_killed_twice_resumes_twice(rows: TrainingRows, whole_run: Path, tmp_path: Path) -> None:
+    """A checkpoint that comes less often than kills loses steps, not the result."""
+    rarely = CONFIGURATION.model_copy(update={"checkpoint_every_steps": 3})
+    for step in (2, 5):
+        with pytest.raises(Killed):
+            Trainer(rarely, rows, tmp_path, CPU, observer=dying_when(lambda p, s=step: p.step == s)).fit()
+    Trainer(rarely, rows, tmp_path, CPU).fit()
+    expected, seen = weights(whole_run), weights(tmp_path)
+    assert all(torch.equal(expected[key], seen[key]) for key in expected)
+
+
+def test_a_finished_run_is_not_trained_further(rows: TrainingRows, whole_run: Path) -> None:
+    """Resuming it changes no byte of the best network."""
+    before = (whole_run / checkpoints.BEST).read_bytes()
+    Trainer(CONFIGURATION, rows, whole_run, CPU, observer=dying_when(lambda _: True)).fit()
+    assert (whole_run / checkpoints.BEST).read_bytes() == before
+
+
+def test_resuming_with_other_settings_names_them(rows: TrainingRows, whole_run: Path) -> None:
+    """A run is not silently continued as another one."""
+    other = CONFIGURATION.model_copy(update={"learning_rate": 0.1})
+    with pytest.raises(CheckpointError, match=r"learning_rate: 0.005 there, 0.1 asked for"):
+        Trainer(other, rows, whole_run, CPU).fit()
+
+
+def test_a_kill_while_writing_leaves_the_previous_checkpoint(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The new file takes the old one's place only when it is complete."""
+    path = tmp_path / checkpoints.RESUME
+    checkpoints.save(path, CONFIGURATION, {"state": 1})
+
+    def half_written(_: Any, file: Any) -> None:
+        file.write(b"half")
+        raise Killed
+
+    monkeypatch.setattr(torch, "save", half_written)
+    with pytest.raises(Killed):
+        checkpoints.save(path, CONFIGURATION, {"state": 2})
+    assert checkpoints.load(path)[1] == {"state": 1}
+
+
+@pytest.mark.parametrize("content", [b"", b"not a checkpoint"])
+def test_a_damaged_checkpoint_is_named(tmp_path: Path, content: bytes) -> None:
+    """With its path, and no traceback from the reader."""
+    (tmp_path / "best.pt").write_bytes(content)
+    with pytest.raises(CheckpointError, match=r"best\.pt is not a checkpoint"):
+        checkpoints.load(tmp_path / "best.pt")
+    with pytest.raises(CheckpointError, match="train first"):
+        checkpoints.load(tmp_path / "none.pt")
+
+
+def test_training_stops_when_validation_does_not_improve(rows: TrainingRows, tmp_path: Path) -> None:
+    """With a rate at which nothing moves, patience 1 ends the run after the second epoch."""
+    still = CONFIGURATION.model_copy(update={"epochs": 9, "patience": 1, "learning_rate": 1e-12, "average_decay": 1.0})
+    trainer = Trainer(still, rows, tmp_path, CPU)
+    trainer.fit()
+    assert len(trainer.history) == 2
+
+
+def test_test_rows_never_reach_the_network(rows: TrainingRows, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Every image that a whole run opens is a train row's."""
+    opened: set[Path] = set()
+    read = Path.read_bytes
+    monkeypatch.setattr(Path, "read_bytes", lambda path: (opened.add(path), read(path))[1])
+    Trainer(CONFIGURATION.model_copy(update={"epochs": 1}), rows, tmp_path, CPU).fit()
+    tested = {image for image, split in zip(rows.table.images, rows.table.splits, strict=True) if split == "test"}
+    assert len(tested) == 10
+    assert len(opened) > 20
+    assert not opened & tested
+
+
+def test_bfloat16_trains_too(rows: TrainingRows, tmp_path: Path) -> None:
+    """Mixed precision with finite losses."""
+    trainer = Trainer(CONFIGURATION.model_copy(update={"precision": "bfloat16"}), rows, tmp_path, CPU)
+    trainer.fit()
+    assert all(math.isfinite(row["loss"]) for row in trainer.history)
+
+
+def test_unknown_label_weight_is_named(rows: TrainingRows, tmp_path: Path) -> None:
+    """A typing mistake is not silently a weight of nothing."""
+    with pytest.raises(InvalidConfiguration, match="'blue'"):
+        Trainer(CONFIGURATION.model_copy(update={"label_weights": {"blue": 2.0}}), rows, tmp_path, CPU)
+
+
+def test_schedule_rises_linearly_and_falls_as_half_a_cosine() -> None:
+    """100 steps, a tenth of them warm-up: by hand at the ends and in the middle."""
+    factors = [schedule(step, 100, 0.1) for step in range(101)]
+    assert factors[0] == pytest.approx(0.1)
+    assert factors[9] == factors[10] == pytest.approx(1.0)
+    assert factors[55] == pytest.approx(0.5)
+    assert factors[100] == pytest.approx(0.0)
+
+
+def test_batch_that_cannot_be_shared_equally_is_refused(rows: TrainingRows, tmp_path: Path) -> None:
+    """8 frames over 3 processes."""
+    with pytest.raises(InvalidConfiguration, match="batch_size 8 cannot be shared equally by 3"):
+        Trainer(CONFIGURATION, rows, tmp_path, CPU, Processes(0, 3))
+
+
+def gradients_of_share(rank: int, count: int, folder: str, rendezvous: str) -> None:
+    """What one of `count` processes computes on its share of a batch; batch norm is still, so that shares add up."""
+    rows = painted_rows(Path(folder))
+    if count > 1:
+        distributed.init_process_group("gloo", init_method=f"file://{rendezvous}", rank=rank, world_size=count)
+    trainer = Trainer(CONFIGURATION, rows, Path(folder) / "run", CPU, Processes(rank, count))
+    frames = TrainingFrames(rows.table.rows(rows.train), rows.soft.rows(rows.train), CONFIGURATION)
+    share = range(rank * 8 // count, (rank + 1) * 8 // count)
+    learner = trainer._learner()  # the distributed wrapper is what is tested
+    learner.eval()
+    trainer.cost(learner, collate([frames[Draw(row, (0, row))] for row in share])).backward()
+    torch.save([p.grad for p in trainer.network.parameters()], Path(folder) / f"gradients_{rank}_of_{count}.pt")
+    if count > 1:
+        distributed.destroy_process_group()
+
+
+def test_two_processes_compute_the_gradient_of_one(tmp_path: Path) -> None:
+    """Over gloo, each with half of the batch: the averaged gradient is the whole batch's, on both."""
+    folder = write_painted_frames(tmp_path / "data")
+    gradients_of_share(0, 1, str(folder), "")
+    multiprocessing.spawn(gradients_of_share, (2, str(folder), str(tmp_path / "rendezvous")), nprocs=2)
+    whole, first, second = (torch.load(folder / f"gradients_{name}.pt") for name in ("0_of_1", "0_of_2", "1_of_2"))
+    assert any(float(gradient.abs().max()) > 1e-3 for gradient in whole)
+    for expected, one, two in zip(whole, first, second, strict=True):
+        assert torch.equal(one, two)
+        assert torch.allclose(one, expected, rtol=1e-4, atol=1e-6)
+
+
+def test_torchrun_trains_with_two_processes(tmp_path: Path) -> None:
+    """The command of the documentation: one run folder, one row per epoch, and it is left in order."""
+    data = write_painted_frames(tmp_path / "data")
+    painted_rows(data)
+    settings = ["epochs=2", "batch_size=8", "validation=0.2"]
+    command = [
+        *(sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node=2", "-m", "model_training"),
+        *("train", str(data / "data.toml"), "--recipe", "smoke", "--output", str(tmp_path / "run"), "--device", "cpu"),
+        *(part for setting in settings for part in ("--set", setting)),
+    ]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=300, check=False)
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.count("Next: roadcue-train export") == 1
+    rows = history(tmp_path / "run")
+    assert [row["epoch"] for row in rows] == [0, 1]
+    assert np.isfinite([row["loss"] for row in rows]).all()
