@@ -111,7 +111,7 @@ def box_cells(boxes: tuple[Box, ...], grid: tuple[int, int]) -> NDArray[np.int8]
     cells_hw = np.zeros(grid, np.int8)
     covers = [_cover(box, grid) for box in boxes]
     for cover_hw in covers:
-        cells_hw[(cover_hw > 0) & (cells_hw == 0)] = -1
+        cells_hw[cover_hw > 0] = -1
     for box, cover_hw in zip(boxes, covers, strict=True):
         cells_hw[cover_hw >= 0.5] = 1
         y, x = (box[1] + box[3]) / 2 * grid[0], (box[0] + box[2]) / 2 * grid[1]

@@ -39,4 +39,4 @@ def _midway(below: float, above: float) -> float:
     """A short number between two scores; `above` itself where they are next to each other."""
     middle = (below + above) / 2
     # A fixed number of digits would round the threshold of a rare label to 0, and everything would be present.
-    return next((short for digits in range(4, 17) if below < (short := round(middle, digits)) <= above), above)
+    return next((short for digits in range(4, 17) if below < (short := round(middle, digits)) < above), above)

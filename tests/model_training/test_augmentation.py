@@ -89,6 +89,11 @@ def test_crop_that_shows_half_of_a_box_keeps_the_label_and_clips_the_box():
     assert cut.boxes["car"] == (pytest.approx((0.0, 0.25, 0.2, 0.5)),)
 
 
+def test_exactly_half_of_a_box_is_seen():
+    # Corners that binary fractions hold exactly.
+    assert after_crop((0.5, 0.0, 1.0, 1.0), boxes=((0.25, 0.25, 0.75, 0.5),)).entries == {"car": PRESENT}
+
+
 def test_one_seen_box_is_enough_and_what_is_partly_seen_stays_clipped():
     second = (0.7, 0.0, 0.9, 0.2)
     cut = after_crop((0.0, 0.0, 0.75, 1.0), boxes=(BOX, second))

@@ -41,6 +41,11 @@ def test_half_covered_cell_is_marked_and_a_less_covered_one_says_nothing():
     assert box_cells(((0.125, 0.0, 0.35, 0.5),), (2, 4)).tolist() == [[1, -1, 0, 0], [0, 0, 0, 0]]
 
 
+def test_exactly_half_covered_cell_is_marked_wherever_the_centre_is():
+    # Half of the first and half of the second column; the centre is on their border, which belongs to the second.
+    assert box_cells(((0.125, 0.0, 0.375, 0.5),), (2, 4)).tolist() == [[1, 1, 0, 0], [0, 0, 0, 0]]
+
+
 def test_box_smaller_than_a_cell_marks_the_cell_of_its_centre():
     # Centre at 0.49 x 4 = 1.96; the box reaches into the third column and both rows do not touch.
     assert box_cells(((0.47, 0.1, 0.51, 0.2),), (2, 4)).tolist() == [[0, 1, -1, 0], [0, 0, 0, 0]]
@@ -91,7 +96,9 @@ def test_teacher_never_overrides_a_label():
 def test_cells_follow_what_is_known():
     """Absent: nothing anywhere. Present: by its boxes, or unknown without them. Unknown: unknown."""
     entries = {"absent": 0, "boxed": 1, "unboxed": 1, "unknown": -1}
-    sample = sample_of(entries, {"boxed": ((0.0, 0.0, 0.5, 0.5),)})
+    box = (0.0, 0.0, 0.5, 0.5)
+    # Boxes of an unknown label are not all there are.
+    sample = sample_of(entries, {"boxed": (box,), "unknown": (box,)})
     cells = dict(zip(entries, targets(sample, tuple(entries), (16, 32))["cells_BLhw"].tolist(), strict=True))
     assert cells == {
         "absent": [[0] * 4] * 2,
@@ -102,7 +109,7 @@ def test_cells_follow_what_is_known():
 
 
 def test_grid_has_a_cell_for_every_begun_stride():
-    assert targets(sample_of({"a": 0}), ("a",), (17, 24))["cells_BLhw"].shape == (1, 3, 3)
+    assert targets(sample_of({"a": 0}), ("a",), (17, 25))["cells_BLhw"].shape == (1, 3, 4)
 
 
 @pytest.fixture
@@ -249,6 +256,7 @@ def test_epochs_differ_and_the_same_seed_agrees():
     earlier = list(first)
     first.epoch = 1
     assert list(first) != earlier
+    assert first.epoch_rows(0).tolist() != first.epoch_rows(1).tolist()
 
 
 def test_no_two_draws_of_a_run_share_a_seed():

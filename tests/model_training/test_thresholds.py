@@ -44,8 +44,8 @@ def test_unknown_entries_do_not_move_a_threshold():
 
 def test_very_small_scores_are_still_parted():
     """Rounded to a fixed number of digits the threshold would be 0, and everything would be present."""
-    assert 2e-7 < threshold_of([1, 0], [3e-7, 2e-7]) <= 3e-7
-    assert 1 - 3e-7 < threshold_of([1, 0], [1 - 2e-7, 1 - 3e-7]) <= 1 - 2e-7
+    assert threshold_of([1, 0], [3e-7, 2e-7]) == 2.5e-7
+    assert threshold_of([1, 0], [0.9999998, 0.9999996]) == 0.9999997
 
 
 def test_neighbouring_numbers_are_still_parted():
