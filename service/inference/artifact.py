@@ -9,7 +9,6 @@
 """
 
 import base64
-import binascii
 import json
 import math
 from dataclasses import dataclass
@@ -92,7 +91,7 @@ class SelfTestVector(_Record):
     def _check_pixels(self) -> Self:
         try:
             pixels = base64.b64decode(self.pixels, validate=True)
-        except binascii.Error as problem:
+        except ValueError as problem:
             raise ValueError(f"pixels are not base64: {problem}") from problem
         expected = math.prod((self.height, self.width, 3))
         if len(pixels) != expected:
@@ -221,7 +220,13 @@ def _validated(path: Path, document: Any) -> ModelMetadata:
     try:
         return ModelMetadata.model_validate(document)
     except ValidationError as problem:
-        raise ModelFileError(f"{path}: the metadata is not valid: {problem}") from problem
+        mistakes = "; ".join(_mistake(error["loc"], error["msg"]) for error in problem.errors())
+        raise ModelFileError(f"{path}: the metadata is not valid: {mistakes}") from problem
+
+
+def _mistake(place: tuple[int | str, ...], message: str) -> str:
+    message = message.removeprefix("Value error, ")
+    return f"{'.'.join(map(str, place))}: {message}" if place else message
 
 
 def _check_signature(path: Path, session: onnxruntime.InferenceSession, metadata: ModelMetadata) -> None:

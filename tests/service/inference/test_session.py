@@ -1,0 +1,307 @@
+"""What a model says, where it runs, and how it refuses to run where it cannot."""
+
+import ctypes
+import re
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import numpy as np
+import onnx
+import onnxruntime
+import pytest
+from numpy.typing import NDArray
+from onnx import numpy_helper
+
+from service.errors import ProviderUnavailable, SelfTestFailed
+from service.inference import session as session_module
+from service.inference.artifact import Artifact, SelfTestVector
+from service.inference.session import CPU, CUDA, ModelSession
+from tests.tiny_model import GRID, HEIGHT, WIDTH, tiny_metadata, write_tiny_model
+
+Frames = NDArray[np.uint8]
+
+
+@pytest.fixture
+def artifact(tmp_path: Path) -> Artifact:
+    """The tiny model: the probability of label j is the mean of colour channel j."""
+    return Artifact.read(write_tiny_model(tmp_path / "model.onnx"))
+
+
+def random_frames(batch: int) -> Frames:
+    """Frames of the tiny model's size."""
+    return np.random.default_rng(batch).integers(0, 256, (batch, HEIGHT, WIDTH, 3), np.uint8)
+
+
+def with_self_test(tmp_path: Path, *vectors: SelfTestVector) -> ModelSession:
+    """The tiny model on the CPU, exported with these vectors."""
+    metadata = tiny_metadata().model_copy(update={"self_test": vectors}).model_dump_json()
+    return ModelSession(Artifact.read(write_tiny_model(tmp_path / "planted.onnx", metadata_json=metadata)), "cpu")
+
+
+# Answers
+
+
+def test_probabilities_are_the_means_of_the_colours(artifact: Artifact) -> None:
+    """Half of the frame is (255, 0, 0), half (51, 102, 0): red 0.6 and green 0.2."""
+    frames_BHWC = np.zeros((1, HEIGHT, WIDTH, 3), np.uint8)
+    frames_BHWC[:, : HEIGHT // 2] = (255, 0, 0)
+    frames_BHWC[:, HEIGHT // 2 :] = (51, 102, 0)
+    outputs = ModelSession(artifact, "cpu").run(frames_BHWC)
+    np.testing.assert_allclose(outputs.probabilities_BL, [[0.6, 0.2]], atol=1e-6)
+    np.testing.assert_allclose(outputs.evidence_BLhw[0, 0], [[1, 1, 1], [0.2, 0.2, 0.2]], atol=1e-6)
+    np.testing.assert_allclose(outputs.evidence_BLhw[0, 1], [[0, 0, 0], [0.4, 0.4, 0.4]], atol=1e-6)
+    assert outputs.probabilities_BL.dtype == outputs.evidence_BLhw.dtype == np.float32
+
+
+def test_batch_equals_its_frames_one_by_one(artifact: Artifact) -> None:
+    model, frames_BHWC = ModelSession(artifact, "cpu"), random_frames(5)
+    together = model.run(frames_BHWC)
+    assert together.evidence_BLhw.shape == (5, 2, *GRID)
+    for index in range(5):
+        alone = model.run(frames_BHWC[index : index + 1])
+        np.testing.assert_allclose(together.probabilities_BL[index], alone.probabilities_BL[0], atol=1e-6)
+        np.testing.assert_allclose(together.evidence_BLhw[index], alone.evidence_BLhw[0], atol=1e-6)
+
+
+@pytest.mark.parametrize("intra_op_threads", [1, 2])
+def test_eight_threads_get_what_one_gets(artifact: Artifact, intra_op_threads: int) -> None:
+    model = ModelSession(artifact, "cpu", intra_op_threads)
+    batches = [random_frames(1 + number % 3) for number in range(64)]
+    with ThreadPoolExecutor(8) as pool:
+        answers = [outputs.probabilities_BL for outputs in pool.map(model.run, batches)]
+    for frames_BHWC, probabilities_BL in zip(batches, answers, strict=True):
+        expected_BL = frames_BHWC[..., :2].astype(float).mean(axis=(1, 2)) / 255
+        np.testing.assert_allclose(probabilities_BL, expected_BL, atol=1e-5)
+
+
+def test_model_of_one_label_answers_with_one_column(tmp_path: Path) -> None:
+    model = ModelSession(Artifact.read(write_tiny_model(tmp_path / "model.onnx", labels=("red",))), "cpu")
+    assert model.run(random_frames(3)).probabilities_BL.shape == (3, 1)
+    model.check_self_test()
+
+
+def test_cpu_is_never_a_fallback(artifact: Artifact) -> None:
+    model = ModelSession(artifact, "cpu")
+    assert (model.provider, model.fallback_reason) == (CPU, None)
+
+
+def test_warm_up_runs_the_batch_it_is_asked_for(artifact: Artifact, monkeypatch: pytest.MonkeyPatch) -> None:
+    model = ModelSession(artifact, "cpu")
+    seen: list[tuple[int, ...]] = []
+    monkeypatch.setattr(model, "run", lambda frames_BHWC: seen.append(frames_BHWC.shape))
+    model.warm_up()
+    model.warm_up(batch_size=4)
+    assert seen == [(1, HEIGHT, WIDTH, 3), (4, HEIGHT, WIDTH, 3)]
+
+
+# Self-test
+
+BLACK = np.zeros((1, 1, 3), np.uint8)
+HALF_RED = np.array([[[255, 0, 0], [0, 0, 0]]], np.uint8)
+
+
+def test_right_vectors_pass(tmp_path: Path) -> None:
+    """Black is 0, 0; red on one half is 0.5, 0."""
+    with_self_test(
+        tmp_path,
+        SelfTestVector.of(BLACK, np.array([0, 0], np.float32), 1e-6),
+        SelfTestVector.of(HALF_RED, np.array([0.5, 0], np.float32), 1e-6),
+    ).check_self_test()
+
+
+def test_wrong_vector_fails_with_what_came(tmp_path: Path) -> None:
+    """The second one expects 0.25 where the model answers 0.5."""
+    model = with_self_test(
+        tmp_path,
+        SelfTestVector.of(BLACK, np.array([0, 0], np.float32), 1e-3),
+        SelfTestVector.of(HALF_RED, np.array([0.25, 0], np.float32), 1e-3),
+    )
+    message = (
+        r"planted\.onnx: self-test 2 of 2 is off by 0\.25 on CPUExecutionProvider \(tolerance 0\.001\): "
+        r"expected \[0\.25, 0\.0\], got \[0\.5, 0\.0\]"
+    )
+    with pytest.raises(SelfTestFailed, match=message):
+        model.check_self_test()
+
+
+@pytest.mark.parametrize(("off", "passes"), [(0.009, True), (0.011, False)])
+def test_tolerance_is_the_bound(tmp_path: Path, off: float, passes: bool) -> None:
+    model = with_self_test(tmp_path, SelfTestVector.of(HALF_RED, np.array([0.5 + off, 0], np.float32), 0.01))
+    if passes:
+        model.check_self_test()
+    else:
+        with pytest.raises(SelfTestFailed, match=r"off by 0\.011"):
+            model.check_self_test()
+
+
+def test_answer_that_is_no_number_fails(tmp_path: Path) -> None:
+    """A scale of NaN makes every probability NaN, which differs from nothing by more than any tolerance."""
+    path = write_tiny_model(tmp_path / "model.onnx")
+    model = onnx.load(path)
+    scale = next(tensor for tensor in model.graph.initializer if tensor.name == "scale")
+    scale.CopyFrom(numpy_helper.from_array(np.asarray(np.nan, np.float32), "scale"))
+    onnx.save(model, path)
+    with pytest.raises(SelfTestFailed, match="off by nan"):
+        ModelSession(Artifact.read(path), "cpu").check_self_test()
+
+
+def test_exchanged_colours_fail(tmp_path: Path) -> None:
+    """The mistake that self-tests are for: a graph that takes BGR."""
+    path = write_tiny_model(tmp_path / "model.onnx")
+    model = onnx.load(path)
+    channels = next(tensor for tensor in model.graph.initializer if tensor.name == "channels")
+    channels.CopyFrom(numpy_helper.from_array(np.array([2, 1], np.int64), "channels"))
+    onnx.save(model, path)
+    with pytest.raises(SelfTestFailed, match=r"off by 0\.16"):
+        ModelSession(Artifact.read(path), "cpu").check_self_test()
+
+
+# Choice of the execution provider
+
+
+class FakeSession:
+    """An ONNX Runtime session that reports what it is told to, and breaks on CUDA where it is told to."""
+
+    def __init__(self, providers: Sequence[str], breaks: bool) -> None:
+        self._providers, self._breaks = list(providers), breaks
+
+    def get_providers(self) -> list[str]:
+        """Where it says that it runs."""
+        return self._providers
+
+    def run(self, names: Sequence[str] | None, feeds: dict[str, Frames]) -> list[NDArray[np.float32]]:
+        """Zeros, or the breakage."""
+        if self._breaks and self._providers[0] == CUDA:
+            raise RuntimeError("CUDNN_STATUS_NOT_INITIALIZED")
+        batch = len(feeds["frames"])
+        return [np.zeros((batch, 2), np.float32), np.zeros((batch, 2, *GRID), np.float32)]
+
+
+class FakeRuntime:
+    """The edge of the process: ONNX Runtime on a machine that is described by these switches."""
+
+    SessionOptions = onnxruntime.SessionOptions
+
+    def __init__(self, *, built_with_cuda: bool = True, falls_back: bool = False, breaks: str = "") -> None:
+        self._built_with_cuda, self._falls_back, self._breaks = built_with_cuda, falls_back, breaks
+        self.asked_for: list[list[str]] = []
+
+    def get_available_providers(self) -> list[str]:
+        """What the build knows."""
+        return [CUDA, CPU] if self._built_with_cuda else [CPU]
+
+    def preload_dlls(self) -> None:
+        """Loads the CUDA libraries, or says that it cannot."""
+        if self._breaks == "preload":
+            raise RuntimeError("libcudnn.so.9 has no matching version")
+
+    def InferenceSession(self, content: bytes, options: Any, providers: Sequence[Any]) -> FakeSession:
+        """A session on the first provider, or on the last where it falls back as ONNX Runtime does: in silence."""
+        names = [provider if isinstance(provider, str) else provider[0] for provider in providers]
+        self.asked_for.append(names)
+        if self._breaks == "creation" and names[0] == CUDA:
+            raise RuntimeError("CUDA failure 35: driver version is insufficient")
+        return FakeSession(names[-1:] if self._falls_back else names, self._breaks == "run")
+
+
+def on_machine(monkeypatch: pytest.MonkeyPatch, runtime: FakeRuntime, driver: bool = True) -> FakeRuntime:
+    """Puts the fake in place of ONNX Runtime, and a driver there or not."""
+
+    def load(name: str) -> SimpleNamespace:
+        if not driver:
+            raise OSError(f"{name}: cannot open shared object file")
+        return SimpleNamespace()
+
+    monkeypatch.setattr(session_module, "onnxruntime", runtime)
+    monkeypatch.setattr(ctypes, "CDLL", load)
+    return runtime
+
+
+BROKEN_MACHINES = pytest.mark.parametrize(
+    ("switches", "driver", "reason"),
+    [
+        ({"built_with_cuda": False}, True, "this build of ONNX Runtime has no CUDA provider"),
+        ({}, False, r"no NVIDIA driver was found \(libcuda\.so\.1 cannot be loaded\)"),
+        ({"falls_back": True}, True, "could not load it and fell back to the CPU"),
+        ({"breaks": "preload"}, True, "libcudnn.so.9 has no matching version"),
+        ({"breaks": "creation"}, True, "driver version is insufficient"),
+        ({"breaks": "run"}, True, "a first run failed: CUDNN_STATUS_NOT_INITIALIZED"),
+    ],
+    ids=["no provider", "no driver", "silent fallback", "libraries", "creation", "first run"],
+)
+
+
+@BROKEN_MACHINES
+def test_cuda_that_cannot_run_the_model_is_refused(
+    artifact: Artifact, monkeypatch: pytest.MonkeyPatch, switches: dict[str, Any], driver: bool, reason: str
+) -> None:
+    on_machine(monkeypatch, FakeRuntime(**switches), driver)
+    with pytest.raises(ProviderUnavailable, match=rf"device=cuda was asked for.*{reason}.*choose device=auto"):
+        ModelSession(artifact, "cuda")
+
+
+@BROKEN_MACHINES
+def test_auto_falls_back_to_the_cpu_and_says_why(
+    artifact: Artifact, monkeypatch: pytest.MonkeyPatch, switches: dict[str, Any], driver: bool, reason: str
+) -> None:
+    runtime = on_machine(monkeypatch, FakeRuntime(**switches), driver)
+    model = ModelSession(artifact, "auto")
+    assert model.provider == CPU
+    assert model.fallback_reason is not None
+    assert re.search(reason, model.fallback_reason)
+    np.testing.assert_array_equal(model.run(random_frames(1)).probabilities_BL, [[0, 0]])
+    assert runtime.asked_for[-1] == [CPU]
+
+
+@pytest.mark.parametrize("device", ["auto", "cuda"])
+def test_cuda_that_runs_the_model_is_taken(
+    artifact: Artifact, monkeypatch: pytest.MonkeyPatch, device: session_module.Device
+) -> None:
+    runtime = on_machine(monkeypatch, FakeRuntime())
+    model = ModelSession(artifact, device)
+    assert (model.provider, model.fallback_reason) == (CUDA, None)
+    assert runtime.asked_for == [[CUDA, CPU]]
+
+
+def test_cpu_never_tries_cuda(artifact: Artifact, monkeypatch: pytest.MonkeyPatch) -> None:
+    runtime = on_machine(monkeypatch, FakeRuntime())
+    assert ModelSession(artifact, "cpu").provider == CPU
+    assert runtime.asked_for == [[CPU]]
+
+
+def has_nvidia_driver() -> bool:
+    """Whether this machine could run CUDA."""
+    try:
+        ctypes.CDLL("libcuda.so.1")
+    except OSError:
+        return False
+    return True
+
+
+@pytest.mark.skipif(has_nvidia_driver(), reason="this machine has an NVIDIA driver")
+def test_machine_without_gpu_is_told_apart_for_real(artifact: Artifact) -> None:
+    """No fake: the installed ONNX Runtime on this machine."""
+    with pytest.raises(ProviderUnavailable, match=r"no NVIDIA driver was found|has no CUDA provider"):
+        ModelSession(artifact, "cuda")
+    model = ModelSession(artifact, "auto")
+    assert model.provider == CPU
+    assert model.fallback_reason
+    model.check_self_test()
+
+
+@pytest.mark.gpu
+@pytest.mark.skipif(not has_nvidia_driver(), reason="needs an NVIDIA GPU")
+def test_cuda_answers_like_the_cpu(artifact: Artifact) -> None:
+    """For real, at several batch sizes and from several threads."""
+    cuda, cpu = ModelSession(artifact, "cuda"), ModelSession(artifact, "cpu")
+    assert (cuda.provider, cuda.fallback_reason) == (CUDA, None)
+    cuda.check_self_test()
+    batches = [random_frames(size) for size in (1, 2, 5, 8)]
+    with ThreadPoolExecutor(4) as pool:
+        for frames_BHWC, seen in zip(batches, pool.map(cuda.run, batches), strict=True):
+            expected = cpu.run(frames_BHWC)
+            np.testing.assert_allclose(seen.probabilities_BL, expected.probabilities_BL, atol=1e-5)
+            np.testing.assert_allclose(seen.evidence_BLhw, expected.evidence_BLhw, atol=1e-5)
