@@ -116,9 +116,10 @@ def train(
     table, _ = data_description.load(data)
     wanted = _changed(recipes.recipe(recipe_name), table.labels, changes)
     rows = assemble(table, wanted, teacher or _teacher_in(data))
-    with _processes() as processes, shown(wanted.labels, Console(stderr=True, quiet=processes.rank > 0)) as observer:
-        trainer = Trainer(wanted, rows, output, _device(device), processes, observer)
-        trainer.fit()
+    with _processes() as processes:
+        trainer = Trainer(wanted, rows, output, _device(device), processes)
+        with shown(wanted.labels, Console(stderr=True, quiet=not processes.is_first)) as observer:
+            trainer.fit(observer)
     if processes.is_first:
         save_curves(trainer.history, wanted.labels, output / "curves.png")
         click.echo(f"Next: roadcue-train export {_quoted(output, data)}")
@@ -150,6 +151,7 @@ def export_command(
     _check_free(output, overwrite)
     _check_free(card, overwrite)
     table, _ = data_description.load(data)
+    chosen = _chosen(test_sets, table)
     wanted, network = _best(run, table)
     rows = assemble(table, wanted)
     held_out = table.rows(rows.calibration)
@@ -161,9 +163,11 @@ def export_command(
     metadata = describe(served, wanted, learned, calibration, thresholds, name, model_version)
     export(served, metadata, output)
     _verified(served, output, held_out.images)
-    measured = _measured(output, table, _chosen(test_sets, table))
+    measured = _measured(output, table, chosen)
     metadata = with_figures(output, tuple(measured), metadata)
-    command = f"roadcue-train evaluate {output.name} DATA" + "".join(f" --test-set {choice}" for choice in test_sets)
+    command = f"roadcue-train evaluate {output.name} DATA" + "".join(
+        f" --test-set {shlex.quote(choice)}" for choice in test_sets
+    )
     card.write_text(model_card(metadata, command, remarks.read_text() if remarks else ""))
     _print_figures(measured)
     click.echo(f"Written: {output}, {card}\nNext: roadcue serve --model {_quoted(output)}")

@@ -32,6 +32,7 @@ from typing import Annotated, Literal
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, field_validator
 
+from model_training.configuration import all_errors
 from model_training.errors import InvalidConfiguration
 from model_training.label_table import Identity, LabelTable, label_table
 from model_training.sources import bdd100k, coco, csv_table, voc, yolo
@@ -208,7 +209,7 @@ def read(path: Path) -> DataDescription:
     except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
         raise InvalidConfiguration(f"{path}: no data description that can be read: {error}") from error
     except ValidationError as error:
-        raise InvalidConfiguration(f"{path}: {_all_errors(error)}") from error
+        raise InvalidConfiguration(f"{path}: {all_errors(error)}") from error
 
 
 def load(path: Path) -> tuple[LabelTable, Problems]:
@@ -221,13 +222,6 @@ def load(path: Path) -> tuple[LabelTable, Problems]:
     root = path if path.is_dir() else path.parent
     frames = description.frames(root, problems)
     return label_table(frames, description.labels, description.identity, problems), problems
-
-
-def _all_errors(error: ValidationError) -> str:
-    return "; ".join(
-        f"{'.'.join(str(part) for part in item['loc'])}: {item['msg'][:1].lower()}{item['msg'][1:]}"
-        for item in error.errors(include_url=False)
-    )
 
 
 def _image_folders(root: Path, folders: Sequence[Path], match: Match) -> ImageFolders:

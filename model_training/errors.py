@@ -4,6 +4,7 @@
       InvalidConfiguration         a recipe, data description or flag has an unknown key or a bad value
       AnnotationError              an annotation file says something that cannot be used; names file and line
       SplitError                   the rows cannot be split as asked
+      TrainingDiverged             the cost is no longer a number
       CheckpointError              a checkpoint cannot be read or belongs to another configuration
       ParityError                  the exported file does not do what the network does
 
@@ -35,6 +36,10 @@ class AnnotationError(TrainingError):
 
 class SplitError(TrainingError):
     """The rows cannot be split as asked."""
+
+
+class TrainingDiverged(TrainingError):
+    """The cost is no longer a number."""
 
 
 class CheckpointError(TrainingError):

@@ -25,7 +25,7 @@ from model_training import checkpoints
 from model_training.configuration import TrainingConfiguration
 from model_training.dataset import BalancedBatches, Batch, TrainingFrames, collate
 from model_training.depthwise import with_fast_gradients
-from model_training.errors import InvalidConfiguration
+from model_training.errors import InvalidConfiguration, TrainingDiverged
 from model_training.evaluation import network_logits
 from model_training.masked_loss import evidence_cross_entropy, masked_cross_entropy
 from model_training.metrics import label_average_precisions
@@ -90,14 +90,13 @@ class Trainer:
         folder: Path,
         device: torch.device,
         processes: Processes = Processes(),
-        observer: Observer = _unobserved,
     ) -> None:
         if configuration.batch_size % processes.count:
             raise InvalidConfiguration(
                 f"batch_size {configuration.batch_size} cannot be shared equally by {processes.count} processes"
             )
         self.configuration, self._rows, self._folder = configuration, rows, folder
-        self._device, self._processes, self._observer = device, processes, observer
+        self._device, self._processes = device, processes
         torch.manual_seed(configuration.seed)
         network = PresenceNetwork(configuration.network, len(configuration.labels))
         self.network = network.to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]
@@ -130,21 +129,25 @@ class Trainer:
     def step(self) -> int:
         return self._state.epoch * len(self._batches) + self._state.batch
 
-    def fit(self) -> None:
-        """Train until the last epoch, or until validation has not improved for `patience` epochs."""
+    def fit(self, observer: Observer = _unobserved) -> None:
+        """Train until the last epoch, or until validation has not improved for `patience` epochs.
+
+        Raises TrainingDiverged when the cost is no longer a number.
+        """
         self._resume()
         learner = self._learner()
         while not self._state.finished:
             started = time.monotonic()
-            self._train_epoch(learner)
+            self._train_epoch(learner, observer)
             self._finish_epoch(time.monotonic() - started)
+            observer(self._progress())
 
-    def _train_epoch(self, learner: nn.Module) -> None:
+    def _train_epoch(self, learner: nn.Module, observer: Observer) -> None:
         self.network.train()
         for batch in self._loader():
             self._state.loss_sum += self._learn(learner, batch.to(self._device))
             self._state.batch += 1
-            self._observe()
+            observer(self._progress())
             if self._state.batch % self.configuration.checkpoint_every_steps == 0:
                 self._save()
 
@@ -152,6 +155,8 @@ class Trainer:
         torch.manual_seed(_seed(self.configuration.seed, self.step))
         self._set_rates()
         cost = self.cost(learner, batch)
+        if not torch.isfinite(cost):
+            raise TrainingDiverged(f"the cost is {float(cost)} at step {self.step}; try a smaller learning_rate")
         self._optimizer.zero_grad(set_to_none=True)
         cost.backward()
         nn.utils.clip_grad_norm_(self.network.parameters(), self.configuration.gradient_norm)
@@ -182,7 +187,6 @@ class Trainer:
         stale = state.epochs_since_best >= self.configuration.patience
         state.finished = stale or state.epoch >= self.configuration.epochs
         self._save()
-        self._observe()
 
     def _validate(self) -> list[float]:
         table = self._rows.table.rows(self._rows.validation)
@@ -285,10 +289,9 @@ class Trainer:
         reduced = self.configuration.precision == "bfloat16"
         return torch.autocast(self._device.type, torch.bfloat16, enabled=reduced)
 
-    def _observe(self) -> None:
-        done = max(1, self._state.batch)
-        mean_loss = self._state.loss_sum / done
-        self._observer(Progress(self._state.epoch, self.step, self.steps, mean_loss, self._state.history))
+    def _progress(self) -> Progress:
+        mean_loss = self._state.loss_sum / max(1, self._state.batch)
+        return Progress(self._state.epoch, self.step, self.steps, mean_loss, self._state.history)
 
 
 def schedule(step: int, steps: int, warmup: float) -> float:

@@ -62,7 +62,7 @@ class TrainingData(_Record):
     licences: tuple[str, ...]
 
 
-class Figure(_Record):
+class Figure(_Record, allow_inf_nan=False):
     """One measured value: its 95 % interval, its test set, and how many entries are known and positive there."""
 
     test_set: str

@@ -17,7 +17,7 @@ import torch.multiprocessing as multiprocessing
 from model_training import checkpoints, data_description
 from model_training.configuration import NetworkConfiguration, TrainingConfiguration
 from model_training.dataset import Draw, TrainingFrames, collate
-from model_training.errors import CheckpointError, InvalidConfiguration
+from model_training.errors import CheckpointError, InvalidConfiguration, TrainingDiverged
 from model_training.trainer import Processes, Progress, Trainer, schedule
 from model_training.training_rows import TrainingRows, assemble
 from tests.model_training.painted_frames import LABELS, write_painted_frames
@@ -113,7 +113,7 @@ def test_run_killed_at_any_step_resumes_to_the_identical_result(
     steps = Trainer(CONFIGURATION, rows, tmp_path / "unused", CPU).steps
     assert steps == 8
     with pytest.raises(Killed):
-        Trainer(CONFIGURATION, rows, tmp_path, CPU, observer=dying_when(lambda p: p.step == step + 1)).fit()
+        Trainer(CONFIGURATION, rows, tmp_path, CPU).fit(dying_when(lambda p: p.step == step + 1))
     Trainer(CONFIGURATION, rows, tmp_path, CPU).fit()
     for name, part in ((checkpoints.RESUME, "average"), (checkpoints.RESUME, "network"), (checkpoints.BEST, "network")):
         expected, seen = weights(whole_run, name, part), weights(tmp_path, name, part)
@@ -126,7 +126,7 @@ def test_run_killed_twice_resumes_twice(rows: TrainingRows, whole_run: Path, tmp
     rarely = CONFIGURATION.model_copy(update={"checkpoint_every_steps": 3})
     for step in (2, 5):
         with pytest.raises(Killed):
-            Trainer(rarely, rows, tmp_path, CPU, observer=dying_when(lambda p, s=step: p.step == s)).fit()
+            Trainer(rarely, rows, tmp_path, CPU).fit(dying_when(lambda p, s=step: p.step == s))
     Trainer(rarely, rows, tmp_path, CPU).fit()
     expected, seen = weights(whole_run), weights(tmp_path)
     assert all(torch.equal(expected[key], seen[key]) for key in expected)
@@ -135,7 +135,7 @@ def test_run_killed_twice_resumes_twice(rows: TrainingRows, whole_run: Path, tmp
 def test_a_finished_run_is_not_trained_further(rows: TrainingRows, whole_run: Path) -> None:
     """Resuming it changes no byte of the best network."""
     before = (whole_run / checkpoints.BEST).read_bytes()
-    Trainer(CONFIGURATION, rows, whole_run, CPU, observer=dying_when(lambda _: True)).fit()
+    Trainer(CONFIGURATION, rows, whole_run, CPU).fit(dying_when(lambda _: True))
     assert (whole_run / checkpoints.BEST).read_bytes() == before
 
 
@@ -196,6 +196,15 @@ def test_bfloat16_trains_too(rows: TrainingRows, tmp_path: Path) -> None:
     trainer = Trainer(CONFIGURATION.model_copy(update={"precision": "bfloat16"}), rows, tmp_path, CPU)
     trainer.fit()
     assert all(math.isfinite(row["loss"]) for row in trainer.history)
+
+
+def test_a_cost_that_is_no_number_ends_the_run(rows: TrainingRows, tmp_path: Path) -> None:
+    """Instead of training on, and the message says at which step."""
+    trainer = Trainer(CONFIGURATION, rows, tmp_path, CPU)
+    with torch.no_grad():
+        trainer.network.head.local_logits.bias.fill_(math.nan)
+    with pytest.raises(TrainingDiverged, match="the cost is nan at step 0"):
+        trainer.fit()
 
 
 def test_unknown_label_weight_is_named(rows: TrainingRows, tmp_path: Path) -> None:

@@ -1,0 +1,134 @@
+"""From labelled frames to an HTTP answer through the real commands: one file passes, and nothing else."""
+
+import json
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import httpx
+import pytest
+
+from service.inference.artifact import Artifact
+from tests.model_training.painted_frames import write_painted_frames
+from tests.service.server_process import ServerProcess
+
+SETTINGS = {
+    "height": 64,
+    "width": 96,
+    "epochs": 12,
+    "learning_rate": 5e-3,
+    "trunk_rate": 1.0,
+    "average_decay": 0.5,
+    "validation": 0.2,
+    "checkpoint_every_steps": 1,
+}
+PATIENCE_S = 300
+
+
+def command(*arguments: object) -> list[str]:
+    return [sys.executable, "-m", "model_training", *map(str, arguments)]
+
+
+def run(*arguments: object) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(command(*arguments), capture_output=True, text=True, timeout=PATIENCE_S, check=False)
+
+
+def succeeded(*arguments: object) -> str:
+    done = run(*arguments)
+    assert done.returncode == 0, done.stderr
+    return done.stdout
+
+
+@pytest.fixture(scope="module")
+def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = write_painted_frames(tmp_path_factory.mktemp("contract") / "data")
+    (folder / "data.toml").write_text('labels = ["red", "green"]\n[[sources]]\nformat = "table"\npath = "."\n')
+    return folder / "data.toml"
+
+
+@pytest.fixture(scope="module")
+def trained(data: Path) -> Path:
+    """A run that was killed for real as soon as it had a checkpoint, and resumed."""
+    folder = data.parent / "run"
+    changes = [part for key, value in SETTINGS.items() for part in ("--set", f"{key}={value}")]
+    train = ("train", data, "--recipe", "smoke", "--output", folder, "--device", "cpu", *changes)
+    process = subprocess.Popen(command(*train), stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    end_s = time.monotonic() + PATIENCE_S
+    while not (folder / "resume.pt").exists():
+        assert process.poll() is None
+        assert time.monotonic() < end_s
+        time.sleep(0.01)
+    process.kill()
+    assert process.wait() == -signal.SIGKILL
+    refused = run(*train)
+    assert refused.returncode == 1
+    assert "is not empty: --resume goes on with it" in refused.stderr
+    assert f"roadcue-train export {folder} {data}" in succeeded(*train, "--resume")
+    return folder
+
+
+@pytest.fixture(scope="module")
+def model(trained: Path, data: Path) -> Path:
+    path = data.parent / "painted.onnx"
+    told = succeeded("export", trained, data, "--output", path, "--name", "painted", "--test-set", "held_out=gallery")
+    assert "Verified: self-test reproduced" in told
+    return path
+
+
+def test_run_leaves_a_table_and_a_plot_of_its_epochs(trained: Path) -> None:
+    """metrics.csv with one row an epoch, curves.png."""
+    header, *epochs = (trained / "metrics.csv").read_text().splitlines()
+    assert header == "epoch,learning_rate,loss,ap_red,ap_green,map,seconds"
+    assert 1 < len(epochs) <= SETTINGS["epochs"]
+    assert (trained / "curves.png").read_bytes().startswith(b"\x89PNG")
+
+
+def test_exported_model_answers_over_http(model: Path, data: Path) -> None:
+    """Frames that training never saw, posted to the real server, are named right."""
+    server = ServerProcess("--model", str(model), "--device", "cpu")
+    try:
+        images = [data.parent / f"images/{number}.jpg" for number in range(56, 60)]
+        files = [("files", (image.name, image.read_bytes())) for image in images]
+        reply = httpx.post(f"{server.ready().url}/predict", files=files, timeout=60).json()
+    finally:
+        server.kill()
+    assert reply["model"] == {"name": "painted", "version": "1.0.0"}
+    # Frame n shows red when n is odd and green when n // 2 is.
+    assert [frame["labels"] for frame in reply["frames"]] == [[], ["red"], ["green"], ["red", "green"]]
+
+
+def test_card_and_metadata_carry_what_evaluate_prints(model: Path, data: Path) -> None:
+    """The figures come out again, and the file, its card and the command agree."""
+    printed = json.loads(succeeded("evaluate", model, data, "--test-set", "held_out=gallery", "--json"))
+    metadata = Artifact.read(model).metadata
+    assert printed == [figure.model_dump() for figure in metadata.figures]
+    card = model.with_suffix(".md").read_text()
+    assert "roadcue-train evaluate painted.onnx DATA --test-set held_out=gallery" in card
+    mean = next(figure for figure in metadata.figures if figure.label == "mean")
+    assert f"| held_out | mean | {mean.n} | {mean.positives} | {mean.value:.3f}" in card
+    assert mean.value > 0.9
+
+
+def test_verify_passes_for_its_own_run_and_fails_for_a_damaged_file(
+    model: Path, trained: Path, data: Path, tmp_path: Path
+) -> None:
+    """Exit code 0 with what was measured; 1 with one line for a file whose weights were changed."""
+    assert "probabilities differ from the network's by at most" in succeeded("verify", model, trained, data)
+    damaged = bytearray(model.read_bytes())
+    # In the middle of the weights: the file stays readable, its answers do not stay the same.
+    middle = len(damaged) // 2
+    damaged[middle : middle + 4000] = bytes(4000)
+    (tmp_path / "damaged.onnx").write_bytes(damaged)
+    refused = run("verify", tmp_path / "damaged.onnx", trained, data)
+    assert refused.returncode == 1
+    assert refused.stderr.startswith("Error: ")
+    assert len(refused.stderr.splitlines()) == 1
+
+
+def test_export_refuses_to_overwrite(model: Path, trained: Path, data: Path) -> None:
+    """And says what would."""
+    refused = run("export", trained, data, "--output", model)
+    assert refused.returncode == 1
+    assert "--overwrite replaces it" in refused.stderr

@@ -1,0 +1,115 @@
+"""The command line refuses in one clear line what it cannot do."""
+
+import json
+from pathlib import Path
+
+import pytest
+from click.testing import CliRunner, Result
+
+from model_training.cli import main
+from model_training.configuration import TrainingConfiguration
+from tests.model_training.painted_frames import write_painted_frames
+from tests.tiny_model import write_tiny_model
+
+
+@pytest.fixture(scope="module")
+def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = write_painted_frames(tmp_path_factory.mktemp("cli") / "data", count=12, test=4)
+    (folder / "data.toml").write_text('labels = ["red", "green"]\n[[sources]]\nformat = "table"\npath = "."\n')
+    return folder / "data.toml"
+
+
+def invoke(*arguments: object) -> Result:
+    return CliRunner().invoke(main, [str(argument) for argument in arguments])
+
+
+def refusal(*arguments: object) -> str:
+    result = invoke(*arguments)
+    assert result.exit_code == 1, result.output
+    assert len(result.stderr.splitlines()) == 1
+    return result.stderr
+
+
+@pytest.mark.parametrize("command", ["data", "train", "export", "evaluate", "verify"])
+def test_every_command_has_help_with_its_defaults(command: str) -> None:
+    """And each of its options says what it is for."""
+    text = invoke(command, "--help").output
+    assert text.startswith(f"Usage: main {command}")
+    options = [line for line in text.splitlines() if line.strip().startswith("--")]
+    assert options
+    assert "default:" in text
+
+
+def test_data_writes_a_page_and_names_the_next_command(data: Path, tmp_path: Path) -> None:
+    """And does not overwrite it unasked."""
+    page = tmp_path / "report.html"
+    told = invoke("data", data, "--output", page)
+    assert told.exit_code == 0, told.output
+    assert f"Next: roadcue-train train {data}" in told.output
+    assert "</html>" in page.read_text()
+    assert "--overwrite replaces it" in refusal("data", data, "--output", page)
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ("epochs", "has no '='; write KEY=VALUE"),
+        ("epochs=many", "epochs: input should be a valid integer"),
+        ("epochs=0", "epochs: input should be greater than 0"),
+        ("epoch=3", "epoch: extra inputs are not permitted"),
+        ("network.trunks=x", "network.trunks: extra inputs are not permitted"),
+        ("network.trunk=resnet1800", "trunk 'resnet1800' cannot be used"),
+    ],
+)
+def test_a_change_that_is_not_allowed_is_named(data: Path, tmp_path: Path, change: str, message: str) -> None:
+    """Before anything is written."""
+    said = refusal("train", data, "--recipe", "smoke", "--output", tmp_path / "run", "--set", change)
+    assert message in said
+    assert not (tmp_path / "run" / "best.pt").exists()
+
+
+def test_an_unknown_recipe_names_those_there_are(data: Path, tmp_path: Path) -> None:
+    """street and smoke."""
+    assert "there are street, smoke" in refusal("train", data, "--recipe", "alley", "--output", tmp_path / "run")
+
+
+def test_a_source_without_test_rows_is_refused_as_a_test_set(data: Path, tmp_path: Path) -> None:
+    """With the sources that have some."""
+    model = write_tiny_model(tmp_path / "tiny.onnx")
+    said = refusal("evaluate", model, data, "--test-set", "mine=painter_0+gallery")
+    assert "painter_0" in said
+    assert "sources with test rows are gallery" in said
+
+
+def test_evaluate_measures_a_model_on_each_test_source(data: Path, tmp_path: Path) -> None:
+    """The tiny model answers the mean of the red and of the green channel; entries of both kinds are judged."""
+    measured = json.loads(invoke("evaluate", write_tiny_model(tmp_path / "tiny.onnx"), data, "--json").output)
+    assert {figure["test_set"] for figure in measured} == {"gallery"}
+    assert {figure["label"] for figure in measured} == {"red", "green", "mean"}
+    assert all(figure["n"] == 4 for figure in measured if figure["label"] != "mean")
+
+
+def test_a_model_with_other_labels_than_the_data_is_refused(data: Path, tmp_path: Path) -> None:
+    """Both lists are named."""
+    said = refusal("evaluate", write_tiny_model(tmp_path / "tiny.onnx", labels=("car", "tram")), data)
+    assert "('car', 'tram')" in said
+    assert "('red', 'green')" in said
+
+
+def test_export_of_a_folder_without_a_run_says_to_train_first(data: Path, tmp_path: Path) -> None:
+    """Not a traceback."""
+    (tmp_path / "run").mkdir()
+    assert "train first: roadcue-train train" in refusal(
+        "export", tmp_path / "run", data, "--output", tmp_path / "m.onnx"
+    )
+
+
+def test_dotted_changes_reach_into_parts_of_the_recipe(data: Path) -> None:
+    """Numbers are read as numbers, anything else as text."""
+    from model_training.cli import _changed
+
+    changes = ["network.trunk=resnet18", "augmentation.crop=0.25", "epochs=3", "label_weights.red=2.0"]
+    changed = _changed(TrainingConfiguration(), ("red", "green"), changes)
+    assert (changed.network.trunk, changed.augmentation.crop, changed.epochs) == ("resnet18", 0.25, 3)
+    assert changed.label_weights == {"red": 2.0}
+    assert changed.labels == ("red", "green")
