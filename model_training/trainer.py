@@ -156,7 +156,7 @@ class Trainer:
         self._set_rates()
         cost = self.cost(learner, batch)
         if not torch.isfinite(cost):
-            raise TrainingDiverged(f"the cost is {float(cost)} at step {self.step}; try a smaller learning_rate")
+            raise TrainingDiverged(f"the cost is {cost.item()} at step {self.step}; try a smaller learning_rate")
         self._optimizer.zero_grad(set_to_none=True)
         cost.backward()
         nn.utils.clip_grad_norm_(self.network.parameters(), self.configuration.gradient_norm)
