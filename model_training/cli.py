@@ -23,7 +23,7 @@ from model_training.data_report import data_report, print_report, save_html
 from model_training.errors import InvalidConfiguration, TrainingError
 from model_training.evaluation import figures, network_logits, session_probabilities
 from model_training.label_table import LabelTable
-from model_training.model_card import model_card
+from model_training.model_card import FIGURE_COLUMNS, figure_rows, model_card
 from model_training.network import PresenceNetwork
 from model_training.onnx_export import ServedNetwork, describe, export, with_figures
 from model_training.parity import verify
@@ -255,11 +255,9 @@ def _chosen(choices: Sequence[str], table: LabelTable) -> dict[str, tuple[str, .
 
 
 def _print_figures(measured: Sequence[Figure]) -> None:
-    table = Table("test set", "label", "metric", "value", "95 % interval", "n", "present")
-    for figure in measured:
-        interval = f"{figure.low:.3f} to {figure.high:.3f}"
-        counts = (str(figure.n), str(figure.positives))
-        table.add_row(figure.test_set, figure.label, figure.metric, f"{figure.value:.3f}", interval, *counts)
+    table = Table(*FIGURE_COLUMNS)
+    for row in figure_rows(measured):
+        table.add_row(*row)
     Console().print(table)
 
 

@@ -1,8 +1,15 @@
 """A model file's metadata -> its model card in Markdown (Mitchell et al., Model Cards for Model Reporting, 2019)."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
+from typing import Final
 
 from service.inference.artifact import Figure, ModelMetadata
+
+_METRICS: Final = ("average_precision", "f1_at_threshold", "expected_calibration_error", "brier_score")
+FIGURE_COLUMNS: Final = (
+    *("test set", "label", "n", "present"),
+    *("average precision", "F1 at threshold", "calibration error", "Brier score"),
+)
 
 
 def model_card(metadata: ModelMetadata, command: str, remarks: str = "") -> str:
@@ -68,25 +75,28 @@ def _figures(metadata: ModelMetadata, command: str) -> list[str]:
         "",
         f"    {command}",
         "",
-        "| test set | label | n | present | average precision | F1 at threshold | calibration error | Brier score |",
-        "|---|---|---|---|---|---|---|---|",
-        *(_figure_row(metadata.figures, test_set, label) for test_set, label in _rows(metadata.figures)),
+        f"| {' | '.join(FIGURE_COLUMNS)} |",
+        "|" + "---|" * len(FIGURE_COLUMNS),
+        *(f"| {' | '.join(_escaped(row))} |" for row in figure_rows(metadata.figures)),
         "",
     ]
 
 
-def _rows(figures: Iterable[Figure]) -> list[tuple[str, str]]:
-    return list(dict.fromkeys((figure.test_set, figure.label) for figure in figures))
+def figure_rows(figures: Sequence[Figure]) -> list[tuple[str, ...]]:
+    """One row of texts per test set and label, under `FIGURE_COLUMNS`."""
+    pairs = dict.fromkeys((figure.test_set, figure.label) for figure in figures)
+    return [_figure_row(figures, test_set, label) for test_set, label in pairs]
 
 
-def _figure_row(figures: Iterable[Figure], test_set: str, label: str) -> str:
+def _figure_row(figures: Sequence[Figure], test_set: str, label: str) -> tuple[str, ...]:
     by_metric = {f.metric: f for f in figures if (f.test_set, f.label) == (test_set, label)}
     precision = by_metric["average_precision"]
-    metrics = ("average_precision", "f1_at_threshold", "expected_calibration_error", "brier_score")
-    cells = [_cell(by_metric.get(metric)) for metric in metrics]
-    return (
-        f"| {test_set.replace('|', '&#124;')} | {label} | {precision.n} | {precision.positives} | {' | '.join(cells)} |"
-    )
+    cells = (_cell(by_metric.get(metric)) for metric in _METRICS)
+    return (test_set, label, str(precision.n), str(precision.positives), *cells)
+
+
+def _escaped(cells: Iterable[str]) -> Iterable[str]:
+    return (cell.replace("|", "&#124;") for cell in cells)
 
 
 def _cell(figure: Figure | None) -> str:
