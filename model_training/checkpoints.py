@@ -1,6 +1,7 @@
 """A training run on disk: written whole or not at all, so that it can be resumed after a kill at any moment."""
 
 import os
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -39,4 +40,20 @@ def check_same(path: Path, wanted: TrainingConfiguration, found: TrainingConfigu
     new, old = wanted.model_dump(mode="json"), found.model_dump(mode="json")
     different = [f"{key}: {old[key]} there, {new[key]} asked for" for key in new if new[key] != old[key]]
     if different:
-        raise CheckpointError(f"{path} was trained with other settings ({'; '.join(different)}); choose another folder")
+        raise CheckpointError(
+            f"{path} was trained with other settings ({'; '.join(different)}); "
+            "give the same --recipe and --set as at its start, or choose another folder"
+        )
+
+
+def check_same_rows(path: Path, wanted: Mapping[str, str], found: Mapping[str, str]) -> None:
+    """Raise CheckpointError naming the splits whose rows, or the teacher, are not those that the run was trained with.
+
+    A row that was trained on must not come back as one to choose by or to calibrate on.
+    """
+    different = [name for name, value in wanted.items() if found[name] != value]
+    if different:
+        raise CheckpointError(
+            f"{path} was trained with other data: {', '.join(different)} differ (frames, entries or files have changed "
+            "since); use the data as it was, or train anew in another folder"
+        )

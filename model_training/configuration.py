@@ -58,7 +58,11 @@ class TrainingConfiguration(_Configuration):
     trunk_rate: Fraction = Field(0.3, description="the trunk's share of the learning rate")
     warmup: Fraction = Field(0.05, description="share of all steps in which the rate rises")
     weight_decay: float = Field(0.02, ge=0)
-    average_decay: Fraction = Field(0.998, description="of the moving average of weights, which is what is exported")
+    average_share: Fraction = Field(
+        0.3,
+        gt=0,
+        description="share of all steps over which the moving average of weights, which is exported, reaches back",
+    )
     gradient_norm: float = Field(5.0, gt=0, description="gradients are clipped to this norm")
     precision: Literal["bfloat16", "float32"] = "bfloat16"
     patience: int = Field(5, gt=0, description="epochs without a better validation mAP until training stops")

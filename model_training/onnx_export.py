@@ -6,6 +6,7 @@
 import subprocess
 import warnings
 from collections.abc import Mapping
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import cast
@@ -34,7 +35,6 @@ from service.inference.artifact import (
     enlarge,
 )
 
-LICENCE = "Apache-2.0"
 # The larger of what float32 loses between two processors' kernels; a wrong weight is off by far more.
 SELF_TEST_TOLERANCE = 2e-3
 _SELF_TESTS, _CANDIDATES = 4, 64
@@ -54,6 +54,7 @@ class ServedNetwork(nn.Module):
     ) -> None:
         super().__init__()
         self.network = network.eval()
+        self.calibration = calibration
         self.register_buffer("temperature_L", torch.tensor([calibration[label].temperature for label in labels]))
         self.register_buffer("bias_L", torch.tensor([calibration[label].bias for label in labels]))
 
@@ -98,31 +99,38 @@ def with_figures(path: Path, figures: tuple[Figure, ...], metadata: ModelMetadat
     return measured
 
 
+@dataclass(frozen=True, slots=True)
+class Identity:
+    """What the owner of a model calls it."""
+
+    name: str
+    version: str
+    licence: str
+
+
 def describe(
     served: ServedNetwork,
     configuration: TrainingConfiguration,
     learned: LabelTable,
-    calibration: Mapping[str, Calibration],
     thresholds: Mapping[str, float],
-    name: str,
-    version: str,
+    identity: Identity,
 ) -> ModelMetadata:
     """The file's metadata, without figures; `learned` holds the rows that training, choice and calibration used."""
     return ModelMetadata(
-        name=name,
-        version=version,
+        name=identity.name,
+        version=identity.version,
         precision="float32",
         labels=tuple(
             Label(key=key, title=key.replace("_", " "), threshold=thresholds[key]) for key in configuration.labels
         ),
         input=InputSpec(height=configuration.height, width=configuration.width),
         evidence_grid=_grid(served, configuration),
-        calibration=dict(calibration),
+        calibration=dict(served.calibration),
         training_data=TrainingData(
             hash=learned.content_hash(), frames=len(learned), licences=tuple(sorted(set(learned.licences)))
         ),
         git_revision=_git_revision(),
-        licence=LICENCE,
+        licence=identity.licence,
         created=datetime.now(UTC).isoformat(timespec="seconds"),
         self_test=self_test_vectors(served, configuration.height, configuration.width),
     )

@@ -1,7 +1,8 @@
 """The loop: draw, learn, average, validate, keep the best; on one device or, under torchrun, on many.
 
 Everything random is a function of (seed, epoch, position), so a checkpoint needs no generator state and a run that was
-killed goes on to the identical result.
+killed goes on to the identical result: bit for bit on the same CPU with the same number of threads; on CUDA up to the
+order in which some of its kernels add.
 
 # B = frames in a batch, L = labels
 """
@@ -23,6 +24,7 @@ from torch.utils.data import DataLoader, Dataset
 
 from model_training import checkpoints
 from model_training.configuration import TrainingConfiguration
+from model_training.curves import save_curves
 from model_training.dataset import BalancedBatches, Batch, TrainingFrames, collate
 from model_training.depthwise import with_fast_gradients
 from model_training.errors import InvalidConfiguration, TrainingDiverged
@@ -102,9 +104,6 @@ class Trainer:
         self.network = network.to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]
         if device.type == "cpu" and configuration.precision == "bfloat16":
             with_fast_gradients(self.network)
-        self.average = AveragedModel(
-            self.network, multi_avg_fn=get_ema_multi_avg_fn(configuration.average_decay), use_buffers=True
-        )
         self._optimizer = torch.optim.AdamW(
             parameter_groups(
                 self.network, configuration.learning_rate, configuration.trunk_rate, configuration.weight_decay
@@ -112,8 +111,13 @@ class Trainer:
         )
         self._peak_rates = [group["lr"] for group in self._optimizer.param_groups]
         self._batches = self._sampler()
+        self.average = AveragedModel(
+            self.network, multi_avg_fn=get_ema_multi_avg_fn(self._average_decay()), use_buffers=True
+        )
         self._label_weights_L = self._weights()
         self._state = _State()
+        self._rows_fingerprint = rows.fingerprint()
+        self._mean_loss = math.nan
 
     @property
     def history(self) -> list[dict[str, float]]:
@@ -204,6 +208,7 @@ class Trainer:
         row = {"epoch": state.epoch, "learning_rate": rate, "loss": loss, **by_label, "map": mean, "seconds": seconds}
         state.history.append(row)
         _write_table(self._folder / "metrics.csv", state.history)
+        save_curves(state.history, self.configuration.labels, self._folder / "curves.png")
         if mean > state.best:
             state.best, state.epochs_since_best = mean, 0
             self._save_best(row)
@@ -211,7 +216,11 @@ class Trainer:
             state.epochs_since_best += 1
 
     def _save_best(self, row: Mapping[str, float]) -> None:
-        best = {"network": self.average.module.state_dict(), "metrics": dict(row)}
+        best = {
+            "network": self.average.module.state_dict(),
+            "metrics": dict(row),
+            "rows": self._rows_fingerprint,
+        }
         checkpoints.save(self._folder / checkpoints.BEST, self.configuration, best)
 
     def _save(self) -> None:
@@ -225,6 +234,7 @@ class Trainer:
                 "average": self.average.state_dict(),
                 "optimizer": self._optimizer.state_dict(),
                 "state": vars(self._state),
+                "rows": self._rows_fingerprint,
             },
         )
 
@@ -235,6 +245,7 @@ class Trainer:
             return
         configuration, stored = checkpoints.load(path)
         checkpoints.check_same(path, self.configuration, configuration)
+        checkpoints.check_same_rows(path, self._rows_fingerprint, stored["rows"])
         self.network.load_state_dict(stored["network"])
         self.average.load_state_dict(stored["average"])
         self._optimizer.load_state_dict(stored["optimizer"])
@@ -280,6 +291,10 @@ class Trainer:
         weights = [self.configuration.label_weights.get(label, 1.0) for label in self.configuration.labels]
         return torch.tensor(weights, device=self._device)
 
+    def _average_decay(self) -> float:
+        """The average reaches back over a share of the run, so that a short run does not keep its first weights."""
+        return 1 - 1 / max(1.0, self.configuration.average_share * self.steps)
+
     def _set_rates(self) -> None:
         factor = schedule(self.step, self.steps, self.configuration.warmup)
         for group, peak in zip(self._optimizer.param_groups, self._peak_rates, strict=True):
@@ -290,8 +305,9 @@ class Trainer:
         return torch.autocast(self._device.type, torch.bfloat16, enabled=reduced)
 
     def _progress(self) -> Progress:
-        mean_loss = self._state.loss_sum / max(1, self._state.batch)
-        return Progress(self._state.epoch, self.step, self.steps, mean_loss, self._state.history)
+        if self._state.batch:
+            self._mean_loss = self._state.loss_sum / self._state.batch
+        return Progress(self._state.epoch, self.step, self.steps, self._mean_loss, self._state.history)
 
 
 def schedule(step: int, steps: int, warmup: float) -> float:

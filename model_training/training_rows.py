@@ -1,5 +1,6 @@
 """Which rows a run learns from, chooses by and calibrates on; test rows are in none of them."""
 
+import hashlib
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -21,6 +22,17 @@ class TrainingRows:
     train: NDArray[np.intp]
     validation: NDArray[np.intp]
     calibration: NDArray[np.intp]
+    teacher_hash: str = "none"
+
+    def used(self) -> NDArray[np.intp]:
+        """All rows that training, choice and calibration use."""
+        return np.concatenate([self.train, self.validation, self.calibration])
+
+    def fingerprint(self) -> dict[str, str]:
+        """What identifies each split's frames and entries, and the teacher's file: SHA-256 of each."""
+        splits = {"train": self.train, "validation": self.validation, "calibration": self.calibration}
+        hashes = {name: self.table.rows(rows).content_hash() for name, rows in splits.items()}
+        return {**hashes, "teacher": self.teacher_hash}
 
 
 def assemble(table: LabelTable, configuration: TrainingConfiguration, teacher: Path | None = None) -> TrainingRows:
@@ -33,4 +45,7 @@ def assemble(table: LabelTable, configuration: TrainingConfiguration, teacher: P
     soft = SoftTargets.none(table)
     if teacher is not None:
         soft = soft_targets(table, read_scores(teacher, table), splits["train"])
-    return TrainingRows(table, soft, splits["train"], splits["validation"], splits["calibration"])
+    teacher_hash = hashlib.sha256(teacher.read_bytes()).hexdigest() if teacher else "none"
+    return TrainingRows(
+        table, soft, splits["train"], splits["validation"], splits["calibration"], teacher_hash=teacher_hash
+    )

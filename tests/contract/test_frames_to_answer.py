@@ -1,6 +1,7 @@
 """From labelled frames to an HTTP answer through the real commands: one file passes, and nothing else."""
 
 import json
+import shutil
 import signal
 import subprocess
 import sys
@@ -20,7 +21,7 @@ SETTINGS = {
     "epochs": 12,
     "learning_rate": 5e-3,
     "trunk_rate": 1.0,
-    "average_decay": 0.5,
+    "average_share": 0.05,
     "validation": 0.2,
     "checkpoint_every_steps": 1,
 }
@@ -109,6 +110,38 @@ def test_card_and_metadata_carry_what_evaluate_prints(model: Path, data: Path) -
     mean = next(figure for figure in metadata.figures if figure.label == "mean")
     assert f"| held_out | mean | {mean.n} | {mean.positives} | {mean.value:.3f}" in card
     assert mean.value > 0.9
+
+
+def test_verify_compares_as_many_frames_as_it_is_asked_to(model: Path, trained: Path, data: Path) -> None:
+    """Also more than its default."""
+    assert "on 45 frames" in succeeded("verify", model, trained, data, "--frames", 45)
+
+
+def test_export_refuses_data_that_have_changed_since(trained: Path, data: Path, tmp_path: Path) -> None:
+    """A row that was trained on would otherwise come back as one to calibrate on."""
+    changed = tmp_path / "changed"
+    shutil.copytree(data.parent, changed, ignore=shutil.ignore_patterns("run", "*.onnx"))
+    table = changed / "labels.csv"
+    table.write_text(table.read_text().replace("images/2.jpg,0,1", "images/2.jpg,1,1"))
+    refused = run("export", trained, changed / "data.toml", "--output", tmp_path / "m.onnx")
+    assert refused.returncode == 1
+    assert "was trained with other data" in refused.stderr
+    assert not list(tmp_path.glob("*.onnx"))
+
+
+def test_data_without_test_rows_are_exported_without_figures(trained: Path, data: Path, tmp_path: Path) -> None:
+    """The card says so by having none; the file names no licence that nobody gave it."""
+    plain = tmp_path / "plain"
+    shutil.copytree(data.parent, plain, ignore=shutil.ignore_patterns("run", "*.onnx"))
+    rows = (plain / "labels.csv").read_text().splitlines()
+    (plain / "labels.csv").write_text("\n".join(row for row in rows if ",test," not in row) + "\n")
+    boxes = (plain / "boxes.csv").read_text().splitlines()
+    known = {row.split(",")[0] for row in rows if ",test," not in row}
+    (plain / "boxes.csv").write_text("\n".join(row for row in boxes if row.split(",")[0] in known) + "\n")
+    succeeded("export", trained, plain / "data.toml", "--output", tmp_path / "plain.onnx")
+    metadata = Artifact.read(tmp_path / "plain.onnx").metadata
+    assert (metadata.figures, metadata.licence) == ((), "unstated")
+    assert "## Figures" not in (tmp_path / "plain.md").read_text()
 
 
 def test_verify_passes_for_its_own_run_and_fails_for_a_damaged_file(

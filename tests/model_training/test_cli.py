@@ -3,6 +3,7 @@
 import json
 from pathlib import Path
 
+import click
 import pytest
 from click.testing import CliRunner, Result
 
@@ -35,9 +36,8 @@ def test_every_command_has_help_with_its_defaults(command: str) -> None:
     """And each of its options says what it is for."""
     text = invoke(command, "--help").output
     assert text.startswith(f"Usage: main {command}")
-    options = [line for line in text.splitlines() if line.strip().startswith("--")]
-    assert options
     assert "default:" in text
+    assert all(option.help for option in main.commands[command].params if isinstance(option, click.Option))
 
 
 def test_data_writes_a_page_and_names_the_next_command(data: Path, tmp_path: Path) -> None:
@@ -58,6 +58,8 @@ def test_data_writes_a_page_and_names_the_next_command(data: Path, tmp_path: Pat
         ("epochs=0", "epochs: input should be greater than 0"),
         ("epoch=3", "epoch: extra inputs are not permitted"),
         ("network.trunks=x", "network.trunks: extra inputs are not permitted"),
+        ("epochs.x=3", "epochs is a value, it has no part x"),
+        ("labels=['red']", "the labels are those of DATA"),
         ("network.trunk=resnet1800", "trunk 'resnet1800' cannot be used"),
     ],
 )
@@ -77,7 +79,7 @@ def test_a_source_without_test_rows_is_refused_as_a_test_set(data: Path, tmp_pat
     """With the sources that have some."""
     model = write_tiny_model(tmp_path / "tiny.onnx")
     said = refusal("evaluate", model, data, "--test-set", "mine=painter_0+gallery")
-    assert "painter_0" in said
+    assert "names painter_0;" in said
     assert "sources with test rows are gallery" in said
 
 
@@ -87,6 +89,25 @@ def test_evaluate_measures_a_model_on_each_test_source(data: Path, tmp_path: Pat
     assert {figure["test_set"] for figure in measured} == {"gallery"}
     assert {figure["label"] for figure in measured} == {"red", "green", "mean"}
     assert all(figure["n"] == 4 for figure in measured if figure["label"] != "mean")
+
+
+@pytest.mark.parametrize("choice", ["mine", "mine=", "=gallery"])
+def test_a_malformed_test_set_is_named(data: Path, tmp_path: Path, choice: str) -> None:
+    """With the form it should have."""
+    model = write_tiny_model(tmp_path / "tiny.onnx")
+    assert f"{choice!r} is not NAME=SOURCE" in refusal("evaluate", model, data, "--test-set", choice)
+
+
+def test_resuming_where_there_is_no_run_is_refused(data: Path, tmp_path: Path) -> None:
+    """A mistyped folder does not silently begin a new run."""
+    said = refusal("train", data, "--recipe", "smoke", "--output", tmp_path / "typo", "--resume")
+    assert "holds no run to go on with" in said
+
+
+def test_a_file_is_no_folder_for_a_run(data: Path, tmp_path: Path) -> None:
+    """A usage error, not a traceback."""
+    (tmp_path / "file").touch()
+    assert invoke("train", data, "--recipe", "smoke", "--output", tmp_path / "file").exit_code == 2
 
 
 def test_a_model_with_other_labels_than_the_data_is_refused(data: Path, tmp_path: Path) -> None:

@@ -15,7 +15,7 @@ from model_training.dataset import EvaluationFrames
 from model_training.errors import ParityError
 from model_training.label_table import LabelTable
 from model_training.network import PresenceNetwork
-from model_training.onnx_export import ServedNetwork, describe, export, with_figures, write
+from model_training.onnx_export import Identity, ServedNetwork, describe, export, with_figures, write
 from model_training.parity import verify
 from model_training.trainer import Trainer
 from model_training.training_rows import TrainingRows
@@ -59,7 +59,7 @@ def served(rows: TrainingRows, tmp_path_factory: pytest.TempPathFactory) -> Serv
 
 @pytest.fixture(scope="module")
 def metadata(served: ServedNetwork, table: LabelTable) -> ModelMetadata:
-    return describe(served, CONFIGURATION, table, CALIBRATION, THRESHOLDS, name="painted", version="1.2.3")
+    return describe(served, CONFIGURATION, table, THRESHOLDS, Identity("painted", "1.2.3", "CC-BY-4.0"))
 
 
 @pytest.fixture(scope="module")
@@ -100,7 +100,7 @@ def test_batch_axis_is_dynamic_and_batch_mates_do_not_matter(exported: Path, bat
 def test_metadata_says_everything_a_consumer_needs(exported: Path, table: LabelTable) -> None:
     """Read back from the file as the service reads it."""
     told = Artifact.read(exported).metadata
-    assert (told.name, told.version, told.precision) == ("painted", "1.2.3", "float32")
+    assert (told.name, told.version, told.licence, told.precision) == ("painted", "1.2.3", "CC-BY-4.0", "float32")
     assert [(label.key, label.threshold) for label in told.labels] == [("red", 0.4), ("green", 0.6)]
     assert (told.input.height, told.input.width, told.input.resize) == (64, 96, "stretch")
     assert told.evidence_grid == (8, 12)

@@ -32,7 +32,7 @@ CONFIGURATION = TrainingConfiguration(
     batch_size=8,
     learning_rate=5e-3,
     trunk_rate=1.0,
-    average_decay=0.5,
+    average_share=0.25,
     precision="float32",
     loader_workers=0,
     checkpoint_every_steps=1,
@@ -44,11 +44,13 @@ class Killed(BaseException):
     """Stands for the process dying; nothing may catch it."""
 
 
-def painted_rows(folder: Path, configuration: TrainingConfiguration = CONFIGURATION) -> TrainingRows:
+def painted_rows(
+    folder: Path, configuration: TrainingConfiguration = CONFIGURATION, teacher: Path | None = None
+) -> TrainingRows:
     description = folder / "data.toml"
     description.write_text('labels = ["red", "green"]\n[[sources]]\nformat = "table"\npath = "."\n')
     table, _ = data_description.load(description)
-    return assemble(table, configuration)
+    return assemble(table, configuration, teacher)
 
 
 @pytest.fixture(scope="module")
@@ -121,6 +123,44 @@ def test_run_killed_at_any_step_resumes_to_the_identical_result(
     assert history(tmp_path) == history(whole_run)
 
 
+def test_the_mode_of_the_default_model_resumes_to_the_identical_result_too(tmp_path: Path) -> None:
+    """bfloat16, a loader process, frozen stages, a teacher: nothing of it hides state."""
+    data = write_painted_frames(tmp_path / "data")
+    scores = "".join(f"images/{n}.jpg,{n % 7 / 7:.2f},{n % 5 / 5:.2f}\n" for n in range(56))
+    (data / "teacher.csv").write_text("image,red,green\n" + scores)
+    changes = {"precision": "bfloat16", "loader_workers": 1, "checkpoint_every_steps": 3}
+    frozen = CONFIGURATION.network.model_copy(update={"frozen_stages": 3})
+    shipped = CONFIGURATION.model_copy(update={**changes, "network": frozen})
+    rows = painted_rows(data, shipped, data / "teacher.csv")
+    assert not np.isnan(rows.soft.probabilities_NL[rows.train]).all()
+    Trainer(shipped, rows, tmp_path / "whole", CPU).fit()
+    with pytest.raises(Killed):
+        Trainer(shipped, rows, tmp_path / "killed", CPU).fit(dying_when(lambda p: p.step == 5))
+    Trainer(shipped, rows, tmp_path / "killed", CPU).fit()
+    for part in ("average", "network"):
+        expected, seen = (weights(tmp_path / folder, part=part) for folder in ("whole", "killed"))
+        assert all(torch.equal(expected[key], seen[key]) for key in expected), part
+    assert history(tmp_path / "whole") == history(tmp_path / "killed")
+
+
+def test_resuming_with_other_rows_is_refused(whole_run: Path, tmp_path: Path) -> None:
+    """The message names the splits that differ."""
+    with pytest.raises(CheckpointError, match="trained with other data: train"):
+        Trainer(CONFIGURATION, painted_rows(write_painted_frames(tmp_path / "data", count=64)), whole_run, CPU).fit()
+
+
+def test_a_short_run_does_not_keep_its_first_weights(rows: TrainingRows, tmp_path: Path) -> None:
+    """A quarter of 8 steps reaches back 2: each step moves the average half of the way."""
+    trainer = Trainer(CONFIGURATION, rows, tmp_path, CPU)
+    assert trainer.steps == 8
+    start = trainer.average.module.head.local_logits.weight.clone()
+    trainer.average.update_parameters(trainer.network)  # the first update copies
+    with torch.no_grad():
+        trainer.network.head.local_logits.weight += 1.0
+    trainer.average.update_parameters(trainer.network)
+    assert torch.allclose(trainer.average.module.head.local_logits.weight, start + 0.5)
+
+
 def test_run_killed_twice_resumes_twice(rows: TrainingRows, whole_run: Path, tmp_path: Path) -> None:
     """A checkpoint that comes less often than kills loses steps, not the result."""
     rarely = CONFIGURATION.model_copy(update={"checkpoint_every_steps": 3})
@@ -172,9 +212,13 @@ def test_a_damaged_checkpoint_is_named(tmp_path: Path, content: bytes) -> None:
 
 
 def test_training_stops_when_validation_does_not_improve(rows: TrainingRows, tmp_path: Path) -> None:
-    """With a rate at which nothing moves, patience 1 ends the run after the second epoch."""
-    still = CONFIGURATION.model_copy(update={"epochs": 9, "patience": 1, "learning_rate": 1e-12, "average_decay": 1.0})
-    trainer = Trainer(still, rows, tmp_path, CPU)
+    """With patience 1, the second epoch that is no better than the first ends the run."""
+
+    class NeverBetter(Trainer):
+        def _validate(self) -> list[float]:
+            return [0.5, 0.5]
+
+    trainer = NeverBetter(CONFIGURATION.model_copy(update={"epochs": 9, "patience": 1}), rows, tmp_path, CPU)
     trainer.fit()
     assert len(trainer.history) == 2
 
