@@ -77,7 +77,7 @@ def predict(paths: Sequence[Path], form: Literal["table", "json", "csv"] | None,
     Results go to standard output, progress to standard error. Exit code 1 when an image could not be read.
     """
     settings = given_settings(flags)
-    from service.batch import image_files, score_files, writer_for
+    from service.file_scoring import image_files, score_files, writer_for
 
     files = image_files(paths)
     if not files:

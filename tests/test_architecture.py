@@ -27,7 +27,7 @@ SERVICE_ORDER = (
     "service.web",
     "service.app",
     "service.server",
-    "service.batch",
+    "service.file_scoring",
     "service.cli",
     "service.__main__",
 )

@@ -9,7 +9,7 @@ import pytest
 from click.testing import CliRunner, Result
 
 from service import __version__
-from service.batch import scores
+from service.file_scoring import scores
 from service.cli import main, roadcue
 from service.inference.decoding import FrameLimits
 from service.inference.detector import load_detector
