@@ -77,26 +77,16 @@ class Settings(BaseSettings):
         return self
 
 
-def read_settings(given: Mapping[str, Any] | None = None, environment: Mapping[str, str] | None = None) -> Settings:
+def read_settings(given: Mapping[str, Any] | None = None) -> Settings:
     """The settings from what was given (by flags), from the environment and from the defaults, in this order.
 
-    `environment` serves the message for unknown variables only and is the process's own when left out.
     Raises InvalidSettings with one line that names every variable or flag at fault.
     """
-    refuse_unknown_variables(os.environ if environment is None else environment)
+    _refuse_unknown_variables()
     try:
         return Settings(**(given or {}))
     except ValidationError as error:
         raise InvalidSettings("; ".join(_sentence(detail) for detail in error.errors())) from error
-
-
-def refuse_unknown_variables(environment: Mapping[str, str]) -> None:
-    """Raises InvalidSettings for a ROADCUE_ variable that is no setting, and names the nearest one."""
-    known = [variable_name(field) for field in Settings.model_fields]
-    ours = [name for name in environment if name.upper().startswith(ENVIRONMENT_PREFIX)]
-    unknown = [name for name in ours if name.upper() not in known]
-    if unknown:
-        raise InvalidSettings("; ".join(_unknown_variable(name, environment[name], known) for name in sorted(unknown)))
 
 
 def variable_name(field: str) -> str:
@@ -156,6 +146,14 @@ def _sentence(detail: Mapping[str, Any]) -> str:
     allowed, value = allowed_text(Settings.model_fields[name]), str(detail["input"])
     hint = _service_link_hint(name, value)
     return f"{name} ({flag_name(name)}, {variable_name(name)}) is {value!r}; allowed: {allowed}{hint}"
+
+
+def _refuse_unknown_variables() -> None:
+    known = [variable_name(field) for field in Settings.model_fields]
+    ours = [name for name in os.environ if name.upper().startswith(ENVIRONMENT_PREFIX)]
+    unknown = [name for name in ours if name.upper() not in known]
+    if unknown:
+        raise InvalidSettings("; ".join(_unknown_variable(name, os.environ[name], known) for name in sorted(unknown)))
 
 
 def _unknown_variable(name: str, value: str, known: list[str]) -> str:

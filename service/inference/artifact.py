@@ -24,6 +24,8 @@ from service.errors import ModelFileError
 
 SCHEMA_VERSION: Final = 1
 METADATA_KEY: Final = "roadcue"
+LABEL_KEY: Final = r"[a-z][a-z0-9]*(_[a-z0-9]+)*"
+"""The pattern of a label's key: words of lower-case letters and digits, joined by single underscores."""
 INPUT, PROBABILITIES, EVIDENCE = "frames", "probabilities", "evidence"
 
 
@@ -34,7 +36,7 @@ class _Record(BaseModel):
 class Label(_Record):
     """One question the network answers."""
 
-    key: str = Field(pattern=r"^[a-z][a-z0-9_]*$")
+    key: str = Field(pattern=f"^{LABEL_KEY}$")
     title: str
     threshold: float = Field(ge=0, le=1)
 
@@ -154,10 +156,6 @@ class ModelMetadata(_Record):
             if (found := len(vector.probabilities)) != len(keys):
                 raise ValueError(f"self-test {number} has {found} probabilities for {len(keys)} labels")
         return self
-
-    @property
-    def thresholds_L(self) -> NDArray[np.float32]:
-        return np.asarray([label.threshold for label in self.labels], np.float32)
 
     @property
     def label_keys(self) -> tuple[str, ...]:

@@ -1,6 +1,7 @@
 """Encoded image bytes -> RGB frame of the network's size; the one decode and the one resize of the project.
 
-Training reads its frames through this module too, so the same bytes give the same tensor on both sides.
+Serving, validation, calibration and evaluation all go through `decode_frame`, so the same bytes give them the same
+tensor. Training's augmentation starts from `decode_at_least`: the same decoder, at a size that leaves room to crop.
 
 # H/W = height/width in pixels, C = 3 (RGB)
 """

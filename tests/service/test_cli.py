@@ -9,8 +9,8 @@ import pytest
 from click.testing import CliRunner, Result
 
 from service import __version__
-from service.file_scoring import scores
 from service.cli import main, roadcue
+from service.file_scoring import scores
 from service.inference.decoding import FrameLimits
 from service.inference.detector import load_detector
 from service.settings import Settings, flag_name

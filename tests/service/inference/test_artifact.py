@@ -3,6 +3,7 @@
 import base64
 import json
 import os
+import re
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
@@ -14,7 +15,16 @@ from onnx import TensorProto, helper
 from pydantic import ValidationError
 
 from service.errors import ModelFileError
-from service.inference.artifact import EVIDENCE, INPUT, METADATA_KEY, PROBABILITIES, Artifact, SelfTestVector, enlarge
+from service.inference.artifact import (
+    EVIDENCE,
+    INPUT,
+    LABEL_KEY,
+    METADATA_KEY,
+    PROBABILITIES,
+    Artifact,
+    SelfTestVector,
+    enlarge,
+)
 from tests.tiny_model import GRID, HEIGHT, WIDTH, tiny_metadata, write_tiny_model
 
 Document = dict[str, Any]
@@ -47,6 +57,16 @@ def write_graph(path: Path, change: Callable[[onnx.ModelProto], object]) -> Path
     return path
 
 
+@pytest.mark.parametrize("key", ["car", "stop_sign", "lane_2", "a1_b_c"])
+def test_label_key_is_words_joined_by_single_underscores(key: str) -> None:
+    assert re.fullmatch(LABEL_KEY, key)
+
+
+@pytest.mark.parametrize("key", ["", "Car", "1car", "_car", "car_", "stop__sign", "stop-sign", "stop sign", "straße"])
+def test_what_is_no_label_key_does_not_match(key: str) -> None:
+    assert not re.fullmatch(LABEL_KEY, key)
+
+
 # Reading
 
 
@@ -57,8 +77,6 @@ def test_artifact_holds_what_was_written(path: Path) -> None:
     assert artifact.content == path.read_bytes()
     assert artifact.metadata == tiny_metadata(("red", "green", "blue"), 0.25)
     assert artifact.metadata.label_keys == ("red", "green", "blue")
-    assert artifact.metadata.thresholds_L.tolist() == [0.25, 0.25, 0.25]
-    assert artifact.metadata.thresholds_L.dtype == np.float32
 
 
 def test_metadata_cannot_be_changed() -> None:
@@ -144,7 +162,9 @@ def test_missing_field_is_named(path: Path, field: str) -> None:
         (lambda d: d["labels"][0].update(weight=1), "weight"),
         (lambda d: d["labels"][0].update(threshold=1.5), "threshold"),
         (lambda d: d["labels"][0].update(threshold=float("nan")), "threshold"),
-        (lambda d: d["labels"][0].update(key="Stop sign"), "key"),
+        (lambda d: d["labels"][0].update(key="Stop sign"), r"labels\.0\.key: String should match pattern"),
+        (lambda d: d["labels"][0].update(key="stop__sign"), r"labels\.0\.key: String should match pattern"),
+        (lambda d: d["labels"][0].update(key="red\n"), r"labels\.0\.key: String should match pattern"),
         (lambda d: d["labels"][1].update(key="red"), r"labels repeat \['red'\]"),
         (lambda d: d.update(labels=[]), "labels"),
         (lambda d: d.update(precision="bfloat16"), "precision"),

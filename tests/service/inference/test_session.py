@@ -19,6 +19,7 @@ from service.errors import ProviderUnavailable, SelfTestFailed
 from service.inference import session as session_module
 from service.inference.artifact import Artifact, SelfTestVector
 from service.inference.session import CPU, CUDA, ModelSession
+from service.settings import Settings
 from tests.tiny_model import GRID, HEIGHT, WIDTH, tiny_metadata, write_tiny_model
 
 Frames = NDArray[np.uint8]
@@ -163,9 +164,9 @@ def test_exchanged_colours_fail(tmp_path: Path) -> None:
 
 
 class FakeSession:
-    """An ONNX Runtime session that reports what it is told to, and breaks on CUDA where it is told to."""
+    """An ONNX Runtime session that reports what it is told to, and breaks or errs on CUDA where it is told to."""
 
-    def __init__(self, providers: Sequence[str], breaks: bool) -> None:
+    def __init__(self, providers: Sequence[str], breaks: str) -> None:
         self._providers, self._breaks = list(providers), breaks
 
     def get_providers(self) -> list[str]:
@@ -173,11 +174,14 @@ class FakeSession:
         return self._providers
 
     def run(self, names: Sequence[str] | None, feeds: dict[str, Frames]) -> list[NDArray[np.float32]]:
-        """Zeros, or the breakage."""
-        if self._breaks and self._providers[0] == CUDA:
+        """The means of the colours as the tiny model answers, with an error of 0.004, or the breakage."""
+        on_cuda, frames_BHWC = self._providers[0] == CUDA, feeds["frames"]
+        if on_cuda and self._breaks == "run":
             raise RuntimeError("CUDNN_STATUS_NOT_INITIALIZED")
-        batch = len(feeds["frames"])
-        return [np.zeros((batch, 2), np.float32), np.zeros((batch, 2, *GRID), np.float32)]
+        means_BL = frames_BHWC[..., :2].mean(axis=(1, 2)) / 255
+        off = 0.004 if on_cuda and self._breaks == "answers" else 0.0
+        evidence_BLhw = np.zeros((len(frames_BHWC), 2, *GRID), np.float32)
+        return [(means_BL + off).astype(np.float32), evidence_BLhw]
 
 
 class FakeRuntime:
@@ -188,6 +192,7 @@ class FakeRuntime:
     def __init__(self, *, built_with_cuda: bool = True, falls_back: bool = False, breaks: str = "") -> None:
         self._built_with_cuda, self._falls_back, self._breaks = built_with_cuda, falls_back, breaks
         self.asked_for: list[list[str]] = []
+        self.cuda_options: dict[str, str] = {}
 
     def get_available_providers(self) -> list[str]:
         """What the build knows."""
@@ -202,9 +207,10 @@ class FakeRuntime:
         """A session on the first provider, or on the last where it falls back as ONNX Runtime does: in silence."""
         names = [provider if isinstance(provider, str) else provider[0] for provider in providers]
         self.asked_for.append(names)
+        self.cuda_options |= dict(provider for provider in providers if not isinstance(provider, str)).get(CUDA, {})
         if self._breaks == "creation" and names[0] == CUDA:
             raise RuntimeError("CUDA failure 35: driver version is insufficient")
-        return FakeSession(names[-1:] if self._falls_back else names, self._breaks == "run")
+        return FakeSession(names[-1:] if self._falls_back else names, self._breaks)
 
 
 def on_machine(monkeypatch: pytest.MonkeyPatch, runtime: FakeRuntime, driver: bool = True) -> FakeRuntime:
@@ -229,8 +235,9 @@ BROKEN_MACHINES = pytest.mark.parametrize(
         ({"breaks": "preload"}, True, "libcudnn.so.9 has no matching version"),
         ({"breaks": "creation"}, True, "driver version is insufficient"),
         ({"breaks": "run"}, True, "a first run failed: CUDNN_STATUS_NOT_INITIALIZED"),
+        ({"breaks": "answers"}, True, r"self-test 1 of 1 is off by 0\.004 on CUDAExecutionProvider"),
     ],
-    ids=["no provider", "no driver", "silent fallback", "libraries", "creation", "first run"],
+    ids=["no provider", "no driver", "silent fallback", "libraries", "creation", "first run", "wrong answers"],
 )
 
 
@@ -252,7 +259,7 @@ def test_auto_falls_back_to_the_cpu_and_says_why(
     assert model.provider == CPU
     assert model.fallback_reason is not None
     assert re.search(reason, model.fallback_reason)
-    np.testing.assert_array_equal(model.run(random_frames(1)).probabilities_BL, [[0, 0]])
+    model.check_self_test()
     assert runtime.asked_for[-1] == [CPU]
 
 
@@ -264,6 +271,8 @@ def test_cuda_that_runs_the_model_is_taken(
     model = ModelSession(artifact, device)
     assert (model.provider, model.fallback_reason) == (CUDA, None)
     assert runtime.asked_for == [[CUDA, CPU]]
+    assert runtime.cuda_options["use_tf32"] == "0"
+    assert runtime.cuda_options["cudnn_conv_algo_search"] == "HEURISTIC"
 
 
 def test_cpu_never_tries_cuda(artifact: Artifact, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -305,3 +314,18 @@ def test_cuda_answers_like_the_cpu(artifact: Artifact) -> None:
             expected = cpu.run(frames_BHWC)
             np.testing.assert_allclose(seen.probabilities_BL, expected.probabilities_BL, atol=1e-5)
             np.testing.assert_allclose(seen.evidence_BLhw, expected.evidence_BLhw, atol=1e-5)
+
+
+@pytest.mark.gpu
+@pytest.mark.skipif(not has_nvidia_driver(), reason="needs an NVIDIA GPU")
+def test_embedded_model_reproduces_its_self_test_on_cuda() -> None:
+    """In full float32: a frame of noise, too, differs from the CPU by rounding only."""
+    embedded = Artifact.read(Settings().model)
+    cuda, cpu = ModelSession(embedded, "auto"), ModelSession(embedded, "cpu")
+    assert (cuda.provider, cuda.fallback_reason) == (CUDA, None)
+    cuda.check_self_test()
+    size = embedded.metadata.input
+    frames_BHWC = np.random.default_rng(0).integers(0, 256, (3, size.height, size.width, 3), np.uint8)
+    seen, expected = cuda.run(frames_BHWC), cpu.run(frames_BHWC)
+    np.testing.assert_allclose(seen.probabilities_BL, expected.probabilities_BL, atol=1e-3)
+    np.testing.assert_allclose(seen.evidence_BLhw, expected.evidence_BLhw, atol=1e-3)
