@@ -12,7 +12,7 @@ export ORT_DISABLE_TELEMETRY := 1
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help serve test docker-test lint format types image lock clean
+.PHONY: help serve test install-test docker-test lint format types image lock clean
 
 help: ## list the commands
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 22
@@ -22,6 +22,9 @@ serve: $(VENV)/.serving ## install what serving needs and start the service on p
 
 test: $(VENV)/.complete ## install everything and run the quick tests
 	@$(BIN)/python -m pytest $(ARGS)
+
+install-test: $(VENV)/.complete ## clone the last commit and start it as a newcomer does
+	@$(BIN)/python -m pytest -m install $(ARGS)
 
 docker-test: $(VENV)/.complete ## build and start the image and the compose file, and test them
 	@$(BIN)/python -m pytest -m docker $(ARGS)

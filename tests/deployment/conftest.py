@@ -11,12 +11,17 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
+import cv2
 import httpx
+import numpy as np
 import pytest
 
 from tests.conftest import REPOSITORY
 
 ENGINE_TOOL = REPOSITORY.parent / "shared" / "tools" / "docker-engine"
+NEEDS_TRAINING_LIBRARIES = (
+    "roadcue-train needs PyTorch and timm: pip install 'roadcue[training]' (torch is not installed)"
+)
 BUILD_LIMIT_S, ENGINE_LIMIT_S, START_LIMIT_S = 900, 900, 120
 
 
@@ -124,6 +129,13 @@ def deployment(image: str) -> Iterator[Deployment]:
     """One started project for all tests of a module that only look at it."""
     with deployed(image) as started:
         yield started
+
+
+@pytest.fixture(scope="session")
+def frame() -> bytes:
+    """A JPEG of 640x480 pixels."""
+    ramp_HWC = np.linspace(0, 255, 480 * 640 * 3).reshape(480, 640, 3).astype(np.uint8)
+    return bytes(cv2.imencode(".jpg", ramp_HWC)[1])
 
 
 def post_frame(client: httpx.Client, url: str, frame: bytes) -> httpx.Response:

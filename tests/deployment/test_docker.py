@@ -17,20 +17,13 @@ import pytest
 
 from service.settings import Settings
 from tests.conftest import REPOSITORY
-from tests.deployment.conftest import START_LIMIT_S, Deployment, deployed, post_frame, run
+from tests.deployment.conftest import NEEDS_TRAINING_LIBRARIES, START_LIMIT_S, Deployment, deployed, post_frame, run
 
 pytestmark = pytest.mark.docker
 
 MEGABYTE = 1_000_000
 CLIENTS = 4
 WAIT_LIMIT_S = 60.0
-
-
-@pytest.fixture(scope="module")
-def frame() -> bytes:
-    """A JPEG of 640x480 pixels."""
-    ramp_HWC = np.linspace(0, 255, 480 * 640 * 3).reshape(480, 640, 3).astype(np.uint8)
-    return bytes(cv2.imencode(".jpg", ramp_HWC)[1])
 
 
 def test_the_cpu_image_stays_under_700_megabytes(image: str) -> None:
@@ -43,6 +36,13 @@ def test_the_image_holds_no_training_libraries_and_no_tests(image: str) -> None:
         "from importlib.util import find_spec as f; print([n for n in ('torch', 'timm', 'pytest', 'tests') if f(n)])"
     )
     assert run(["docker", "run", "--rm", "--entrypoint", "python", image, "-c", source]).strip() == "[]"
+
+
+def test_training_in_the_image_says_in_one_line_what_it_lacks(image: str) -> None:
+    command = ["docker", "run", "--rm", "--entrypoint", "roadcue-train", image, "data", "."]
+    done = subprocess.run(command, capture_output=True, text=True)
+    assert done.returncode == 1
+    assert done.stderr.splitlines() == [NEEDS_TRAINING_LIBRARIES]
 
 
 def test_an_unknown_choice_of_libraries_is_refused_by_name(engine: None) -> None:

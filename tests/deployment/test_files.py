@@ -8,6 +8,7 @@ import subprocess
 import sys
 import tomllib
 import zipfile
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -22,12 +23,19 @@ from tests.deployment.conftest import answers, run
 
 
 @pytest.fixture(scope="module")
-def wheel_names(tmp_path_factory: pytest.TempPathFactory) -> list[str]:
-    """The names of the files in the wheel."""
+def wheel(tmp_path_factory: pytest.TempPathFactory) -> Iterator[zipfile.ZipFile]:
+    """The wheel, built from the checkout."""
     folder = tmp_path_factory.mktemp("wheel")
     build = [sys.executable, "-m", "pip", "wheel", "--quiet", "--no-deps", "--no-build-isolation", "--no-index"]
     run([*build, "--wheel-dir", str(folder), "."])
-    return zipfile.ZipFile(next(folder.glob(f"roadcue-{__version__}-*.whl"))).namelist()
+    with zipfile.ZipFile(next(folder.glob(f"roadcue-{__version__}-*.whl"))) as opened:
+        yield opened
+
+
+@pytest.fixture(scope="module")
+def wheel_names(wheel: zipfile.ZipFile) -> list[str]:
+    """The names of the files in the wheel."""
+    return wheel.namelist()
 
 
 @pytest.fixture(scope="module")
@@ -60,6 +68,27 @@ def test_the_wheel_holds_both_packages_with_types_licence_and_nothing_else(wheel
         "model_training",
         f"roadcue-{__version__}.dist-info",
     }
+
+
+def test_the_wheel_holds_the_model_with_its_card_and_the_page_of_the_data_report(wheel_names: list[str]) -> None:
+    """What is no Python and has to work where there is no checkout."""
+    needed = {"service/models/street.onnx", "service/models/street.md", "model_training/data_report.html"}
+    assert needed <= set(wheel_names)
+
+
+def test_the_wheel_leaves_notes_and_tests_behind(wheel_names: list[str]) -> None:
+    """Notes on training this project's own model serve nobody who installed it."""
+    assert [name for name in wheel_names if name.startswith("model_training/") and name.endswith(".md")] == []
+    assert [name for name in wheel_names if "test" in name] == []
+
+
+def test_the_wheel_presents_itself_with_the_readme_and_starts_training_where_libraries_are_named(
+    wheel: zipfile.ZipFile,
+) -> None:
+    about = f"roadcue-{__version__}.dist-info"
+    assert (REPOSITORY / "README.md").read_text(encoding="utf-8") in wheel.read(f"{about}/METADATA").decode()
+    scripts = wheel.read(f"{about}/entry_points.txt").decode().splitlines()
+    assert "roadcue-train = model_training.entry_point:main" in scripts
 
 
 def test_the_wheel_holds_every_tracked_file_of_the_service(wheel_names: list[str]) -> None:
