@@ -2,6 +2,8 @@
 
     labels = ["pedestrian", "car", "stop_sign", "traffic_light"]
     on_problem = "skip"
+    check_images = true
+    teacher = "streetframes/teacher.csv"
 
     [[sources]]
     format = "table"
@@ -27,29 +29,26 @@ one is a matter of adding it to `labels`.
 import re
 import tomllib
 from collections.abc import Iterator, Sequence
+from itertools import chain
 from pathlib import Path
 from typing import Annotated, Literal
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, field_validator
 
-from model_training.configuration import all_errors
+from model_training.configuration import TrainingConfiguration, all_errors
 from model_training.errors import InvalidConfiguration
 from model_training.label_table import Identity, LabelTable, label_table
 from model_training.sources import bdd100k, coco, csv_table, voc, yolo
 from model_training.sources.annotated_frame import AnnotatedFrame
 from model_training.sources.class_mapping import BDD100K, COCO, COMMON, Classes, ClassMapping
 from model_training.sources.declaration import Declaration
-from model_training.sources.image_folders import ImageFolders, Match
+from model_training.sources.image_folders import ImageFolders, Match, listed
 from model_training.sources.problems import OnProblem, Problems
+from model_training.sources.readable_images import readable_frames
 
-DEFAULT_LABELS = ("pedestrian", "car", "stop_sign", "traffic_light")
+TEACHER = "teacher.csv"
 
-
-def _listed(value: object) -> object:
-    return (value,) if isinstance(value, str | Path) else value
-
-
-Folders = Annotated[tuple[Path, ...], BeforeValidator(_listed), Field(min_length=1)]
+Folders = Annotated[tuple[Path, ...], BeforeValidator(listed), Field(min_length=1)]
 Meanings = str | tuple[str, ...]
 
 
@@ -182,28 +181,39 @@ Source = Annotated[TableSource | CocoSource | Bdd100kSource | VocSource | YoloSo
 class DataDescription(_Strict):
     """The labels of a run and the sources that know about them.
 
-    `on_problem` stops at the first problem in an annotation file, or skips and counts them. `identity` is how one frame
-    is recognised in two sources: by the content of the image files, or by their paths.
+    `on_problem` stops at the first problem in an annotation file or an image, or skips and counts them. `identity` is
+    how one frame is recognised in two sources: by the content of the image files, or by their paths. `check_images`
+    decodes every image while the table is loaded, so that no run meets a broken one; for millions of them, check once
+    and then turn it off. `teacher` is a CSV of presence scores for unknown entries, its images relative to its folder.
     """
 
-    labels: tuple[str, ...] = DEFAULT_LABELS
+    labels: tuple[str, ...] = TrainingConfiguration().labels
     on_problem: OnProblem = "stop"
     identity: Identity = "content"
+    check_images: bool = True
+    teacher: Path | None = None
     sources: tuple[Source, ...] = Field(min_length=1)
 
     def frames(self, root: Path, problems: Problems) -> Iterator[AnnotatedFrame]:
-        """The frames of all sources, one source after the other."""
-        for source in self.sources:
-            yield from source.frames(root, self.labels, problems)
+        """The frames of all sources, one source after the other; those with a problem are left out."""
+        found = chain.from_iterable(source.frames(root, self.labels, problems) for source in self.sources)
+        return readable_frames(found, problems) if self.check_images else found
+
+    def teacher_in(self, root: Path) -> Path | None:
+        """The teacher's file, which is there, or None where none is named; raises InvalidConfiguration."""
+        return _existing_file(root, self.teacher) if self.teacher else None
 
 
 def read(path: Path) -> DataDescription:
     """The description in a TOML file; a folder with labels.csv stands for a table of the default labels.
 
+    A folder's teacher.csv, where there is one, is its teacher.
+
     Raises InvalidConfiguration where it cannot be read, or has an unknown key or a bad value.
     """
     if path.is_dir():
-        return DataDescription(sources=(TableSource(format="table", path=Path()),))
+        teacher = Path(TEACHER) if (path / TEACHER).is_file() else None
+        return DataDescription(sources=(TableSource(format="table", path=Path()),), teacher=teacher)
     try:
         return DataDescription.model_validate(tomllib.loads(path.read_text(encoding="utf-8")))
     except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
@@ -217,11 +227,23 @@ def load(path: Path) -> tuple[LabelTable, Problems]:
 
     Raises InvalidConfiguration for a bad description, AnnotationError at the first problem where it says "stop".
     """
-    description = read(path)
+    description, root = read(path), _root(path)
+    description.teacher_in(root)
     problems = Problems(description.on_problem)
-    root = path if path.is_dir() else path.parent
     frames = description.frames(root, problems)
     return label_table(frames, description.labels, description.identity, problems), problems
+
+
+def teacher(path: Path) -> Path | None:
+    """The CSV of presence scores that a description names, or that a folder with labels.csv holds, or None.
+
+    Raises InvalidConfiguration for a bad description, and where the file that it names is not there.
+    """
+    return read(path).teacher_in(_root(path))
+
+
+def _root(path: Path) -> Path:
+    return path if path.is_dir() else path.parent
 
 
 def _image_folders(root: Path, folders: Sequence[Path], match: Match) -> ImageFolders:

@@ -17,6 +17,7 @@ from numpy.typing import ArrayLike, NDArray
 from model_training.errors import InvalidConfiguration
 from model_training.sources.annotated_frame import AnnotatedFrame, Box
 from model_training.sources.problems import Kind, Problems
+from service.inference.artifact import LABEL_KEY
 
 UNKNOWN, ABSENT, PRESENT = -1, 0, 1
 
@@ -142,7 +143,7 @@ def label_table(
 
 
 def _checked_labels(labels: Sequence[str]) -> tuple[str, ...]:
-    bad = [label for label in labels if not re.fullmatch(r"[a-z][a-z0-9]*(_[a-z0-9]+)*", label)]
+    bad = [label for label in labels if not re.fullmatch(LABEL_KEY, label)]
     if bad or not labels or len(set(labels)) != len(labels):
         came = ", ".join(repr(label) for label in labels) or "none"
         raise InvalidConfiguration(f"labels are {came}; they must be one or more distinct snake_case keys")

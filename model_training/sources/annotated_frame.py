@@ -3,9 +3,17 @@
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import NamedTuple
 
 Box = tuple[float, float, float, float]
 """x0, y0, x1, y1 in fractions of the frame's width and height; 0 <= x0 < x1 <= 1, likewise y."""
+
+
+class Place(NamedTuple):
+    """Where an annotation file says something; `line` is None where the whole file does."""
+
+    file: Path
+    line: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -16,6 +24,7 @@ class AnnotatedFrame:
     `boxes` maps a label's key to all its boxes in this frame; a label without a key has no complete boxes.
     `group` names the scene: frames of one group stay on one side of every split.
     `split` is "train", "test" or None where the source does not say.
+    `place` is where the frame is annotated, for messages; None where nothing but the image's own path says that it is.
     """
 
     image: Path
@@ -25,3 +34,4 @@ class AnnotatedFrame:
     boxes: Mapping[str, tuple[Box, ...]] = field(default_factory=dict)
     split: str | None = None
     licence: str = "unstated"
+    place: Place | None = field(default=None, compare=False)

@@ -1,12 +1,12 @@
 """BDD100K in the Scalabel format: a JSON list of frames, or an object with `frames` (doc.scalabel.ai, format)."""
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from pydantic import BaseModel, ConfigDict, Field, FiniteFloat, PositiveFloat, ValidationError
 
-from model_training.sources.annotated_frame import AnnotatedFrame, Box
+from model_training.sources.annotated_frame import AnnotatedFrame, Box, Place
 from model_training.sources.boxes import around, fractions_of
 from model_training.sources.declaration import AnnotatedObject, Declaration, annotated_frame
 from model_training.sources.image_folders import ImageFolders, size_px
@@ -140,18 +140,18 @@ class _Reader:
 
     def annotated(self, line: int, path: Path, frame: Frame) -> AnnotatedFrame | None:
         scene = self.declaration.scene(frame.name, frame.video_name or frame.name)
+        place = Place(self.path, line)
         if frame.labels is None:
-            return AnnotatedFrame(
-                path, {}, self.declaration.source, scene, split=self.declaration.split, licence=self.declaration.licence
-            )
+            unknown = replace(self.declaration, exhaustive=frozenset())
+            return annotated_frame(path, scene, (), unknown, self.problems, place=place)
         size = frame.size or self.size
-        size_of_boxes = (size.width, size.height) if size else size_px(path, self.problems)
+        size_of_boxes = (size.width, size.height) if size else size_px(path, place, self.problems)
         if size_of_boxes is None:
             return None
         objects = [
             AnnotatedObject(label.category, _box(label, size_of_boxes), self.path, line) for label in frame.labels
         ]
-        return annotated_frame(path, scene, objects, self.declaration, self.problems)
+        return annotated_frame(path, scene, objects, self.declaration, self.problems, place=place)
 
 
 def _box(label: Label, size: tuple[float, float]) -> Box | None:

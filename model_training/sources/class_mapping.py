@@ -23,6 +23,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 from model_training.errors import InvalidConfiguration
+from service.inference.artifact import LABEL_KEY
 
 IGNORE, MAYBE, ANY_OTHER = "ignore", "?", "*"
 
@@ -132,7 +133,7 @@ class ClassMapping:
     def _meaning(self, name: str, meanings: Meanings) -> Meaning:
         said = (meanings,) if isinstance(meanings, str) else tuple(meanings)
         self._known.update(meaning.removeprefix(MAYBE) for meaning in said)
-        if not said or any(not re.fullmatch(r"\??[a-z][a-z0-9_]*", meaning) for meaning in said):
+        if not said or any(not re.fullmatch(rf"\??{LABEL_KEY}", meaning) for meaning in said):
             raise InvalidConfiguration(
                 f"class {name!r} maps to {meanings!r}; allowed are a label, ?label, {IGNORE!r} and lists of these"
             )

@@ -4,11 +4,11 @@ from collections import defaultdict
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Literal, TypeVar
+from typing import TypeVar
 
 from pydantic import BaseModel, ConfigDict, FiniteFloat, PositiveFloat, ValidationError
 
-from model_training.sources.annotated_frame import AnnotatedFrame, Box
+from model_training.sources.annotated_frame import AnnotatedFrame, Box, Place
 from model_training.sources.boxes import fractions_of
 from model_training.sources.declaration import AnnotatedObject, Declaration, annotated_frame
 from model_training.sources.image_folders import ImageFolders
@@ -33,7 +33,6 @@ class CocoAnnotation(BaseModel):
     image_id: int | str
     category_id: int | str
     bbox: tuple[FiniteFloat, FiniteFloat, FiniteFloat, FiniteFloat] | None = None
-    iscrowd: Literal[0, 1] = 0
 
 
 class CocoCategory(BaseModel):
@@ -68,7 +67,8 @@ def frames(
         path = images.found(image.file_name, annotations, line, problems)
         if path:
             scene = declaration.scene(image.file_name, image.file_name)
-            yield annotated_frame(path, scene, objects.get(image.id, ()), declaration, problems)
+            place = Place(annotations, line)
+            yield annotated_frame(path, scene, objects.get(image.id, ()), declaration, problems, place=place)
 
 
 @dataclass(slots=True)

@@ -16,9 +16,10 @@ from pathlib import Path
 from typing import TextIO
 
 from model_training.errors import InvalidConfiguration
-from model_training.sources.annotated_frame import AnnotatedFrame, Box
+from model_training.sources.annotated_frame import AnnotatedFrame, Box, Place
 from model_training.sources.boxes import clipped, sticks_out
 from model_training.sources.problems import Kind, Problems
+from service.inference.artifact import LABEL_KEY
 
 LABELS, BOXES = "labels.csv", "boxes.csv"
 ABOUT = ("image", "split", "group", "source", "licence")
@@ -50,24 +51,26 @@ def frames(folder: Path, problems: Problems, defaults: Defaults | None = None) -
     if not (folder / LABELS).is_file():
         raise InvalidConfiguration(f"{folder} is not a label table: it holds no {LABELS}")
     table = _Table(folder / LABELS, problems)
-    rows = dict(table.rows_by_image())
-    boxes = _boxes(folder / BOXES, rows, table.labels, problems)
-    for image, row in rows.items():
-        yield _frame(folder, row, table.labels, boxes.get(image, {}), defaults or Defaults(folder.resolve().name))
+    usable = list(table.usable_rows())
+    boxes = _boxes(folder / BOXES, {row["image"]: row for _, row in usable}, table.labels, problems)
+    defaults = defaults or Defaults(folder.resolve().name)
+    for line, row in usable:
+        yield _frame(Place(folder / LABELS, line), row, table.labels, boxes.get(row["image"], {}), defaults)
 
 
 def _frame(
-    folder: Path, row: Row, labels: Sequence[str], boxes: Mapping[str, tuple[Box, ...]], defaults: Defaults
+    place: Place, row: Row, labels: Sequence[str], boxes: Mapping[str, tuple[Box, ...]], defaults: Defaults
 ) -> AnnotatedFrame:
     source = row.get("source") or defaults.source
     return AnnotatedFrame(
-        image=folder / row["image"],
+        image=place.file.parent / row["image"],
         entries={label: int(row[label]) for label in labels if row[label]},
         source=source,
         group=row.get("group") or f"{source}:{row['image']}",
         boxes=boxes,
         split=row.get("split") or defaults.split,
         licence=row.get("licence") or defaults.licence,
+        place=place,
     )
 
 
@@ -84,14 +87,14 @@ class _Table:
         self._check_labels()
 
     def _check_labels(self) -> None:
-        bad = [label for label in self.labels if not re.fullmatch(r"[a-z][a-z0-9]*(_[a-z0-9]+)*", label)]
+        bad = [label for label in self.labels if not re.fullmatch(LABEL_KEY, label)]
         if bad:
             self.problems.report(
                 Kind.BAD_VALUE, self.path, 1, f"column {bad[0]!r} is neither a snake_case label nor one of {ABOUT}"
             )
         self.labels = tuple(label for label in self.labels if label not in bad)
 
-    def rows_by_image(self) -> Iterator[tuple[str, Row]]:
+    def usable_rows(self) -> Iterator[tuple[int, Row]]:
         first_line: dict[str, int] = {}
         for line, row in self.lines:
             problem = self._problem(row, first_line)
@@ -99,7 +102,7 @@ class _Table:
             if problem:
                 self.problems.report(problem[0], self.path, line, problem[1])
             else:
-                yield row["image"], row
+                yield line, row
 
     def _problem(self, row: Row, first_line: Mapping[str, int]) -> tuple[Kind, str] | None:
         image = row["image"]

@@ -6,7 +6,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
-from model_training.sources.annotated_frame import AnnotatedFrame, Box
+from model_training.sources.annotated_frame import AnnotatedFrame, Box, Place
 from model_training.sources.boxes import clipped, sticks_out
 from model_training.sources.class_mapping import ClassMapping
 from model_training.sources.problems import Kind, Problems
@@ -72,6 +72,7 @@ def annotated_frame(
     declaration: Declaration,
     problems: Problems,
     split: str | None = None,
+    place: Place | None = None,
 ) -> AnnotatedFrame:
     """One frame from the objects that were annotated in it.
 
@@ -97,6 +98,7 @@ def annotated_frame(
         boxes={label: tuple(findings.boxes[label]) for label in sorted(boxed)},
         split=declaration.split or split,
         licence=declaration.licence,
+        place=place,
     )
 
 

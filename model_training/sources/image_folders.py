@@ -9,10 +9,18 @@ from typing import Literal
 
 from PIL import Image
 
+from model_training.sources.annotated_frame import Place
 from model_training.sources.problems import Kind, Problems
 
-SUFFIXES = frozenset({".jpg", ".jpeg", ".png", ".webp", ".bmp", ".tif", ".tiff"})
+SUFFIXES = frozenset({".jpg", ".jpeg", ".png", ".webp"})
+"""Those of the formats that `service.inference.decoding` reads."""
+
 Match = Literal["name", "stem"]
+
+
+def listed(value: object) -> object:
+    """A path, or nothing, as a list of paths: people write one where a file may name several."""
+    return () if value is None else (value,) if isinstance(value, str | Path) else value
 
 
 class Ambiguous(ValueError):
@@ -77,11 +85,11 @@ class ImageFolders:
         return ", ".join(str(folder) for folder in self.folders)
 
 
-def size_px(image: Path, problems: Problems) -> tuple[float, float] | None:
-    """Width and height from an image's header, or None after a report that it cannot be read."""
+def size_px(image: Path, place: Place, problems: Problems) -> tuple[float, float] | None:
+    """Width and height from the header of the image named in `place`, or None after a report that it has none."""
     try:
         with Image.open(image) as header:
             return header.size
     except (OSError, Image.DecompressionBombError) as error:
-        problems.report(Kind.BROKEN_FILE, image, None, f"no image that can be read: {error}")
+        problems.report(Kind.BROKEN_IMAGE, *place, f"image {image} cannot be used: {error}")
         return None

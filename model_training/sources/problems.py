@@ -18,6 +18,7 @@ class Kind(StrEnum):
     BROKEN_FILE = "broken file"
     BAD_VALUE = "bad value"
     MISSING_IMAGE = "missing image"
+    BROKEN_IMAGE = "broken image"
     UNKNOWN_CLASS = "unknown class"
     DUPLICATE = "duplicate"
     DEGENERATE_BOX = "degenerate box"

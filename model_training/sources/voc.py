@@ -6,7 +6,7 @@ from pathlib import Path
 from lxml import etree
 
 from model_training.errors import InvalidConfiguration
-from model_training.sources.annotated_frame import AnnotatedFrame, Box
+from model_training.sources.annotated_frame import AnnotatedFrame, Box, Place
 from model_training.sources.boxes import fractions_of
 from model_training.sources.declaration import AnnotatedObject, Declaration, annotated_frame
 from model_training.sources.image_folders import ImageFolders, size_px
@@ -75,11 +75,12 @@ def _image(file: Path, root: etree._Element, images: ImageFolders, problems: Pro
 def _frame(
     file: Path, image: Path, root: etree._Element, declaration: Declaration, problems: Problems
 ) -> Iterator[AnnotatedFrame]:
-    size = _size_px(root) or size_px(image, problems)
+    place = Place(file, _line(named) if (named := root.find("filename")) is not None else None)
+    size = _size_px(root) or size_px(image, place, problems)
     if size:
         objects = [_object(file, element, size, problems) for element in root.iterfind("object")]
         scene = declaration.scene(image.name, image.stem)
-        yield annotated_frame(image, scene, objects, declaration, problems)
+        yield annotated_frame(image, scene, objects, declaration, problems, place=place)
 
 
 def _size_px(root: etree._Element) -> tuple[float, float] | None:

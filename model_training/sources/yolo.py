@@ -13,19 +13,15 @@ import yaml
 from pydantic import BaseModel, BeforeValidator, ConfigDict, ValidationError
 
 from model_training.errors import InvalidConfiguration
-from model_training.sources.annotated_frame import AnnotatedFrame, Box
+from model_training.sources.annotated_frame import AnnotatedFrame, Box, Place
 from model_training.sources.boxes import ROUNDING, around
 from model_training.sources.declaration import AnnotatedObject, Declaration, annotated_frame
-from model_training.sources.image_folders import ImageFolders, plain_stem
+from model_training.sources.image_folders import SUFFIXES, ImageFolders, listed, plain_stem
 from model_training.sources.json_elements import first_error
 from model_training.sources.problems import Kind, Problems
 
 PARTS: Mapping[str, str] = {"train": "train", "val": "train", "test": "test"}
 """The split that each part of data.yaml belongs to: what is not test may be trained on and is split by scene."""
-
-
-def _listed(value: object) -> object:
-    return () if value is None else (value,) if isinstance(value, str) else value
 
 
 def _numbered(value: object) -> object:
@@ -38,9 +34,13 @@ class DataYaml(BaseModel):
     model_config = ConfigDict(frozen=True)
     names: Annotated[dict[int, str], BeforeValidator(_numbered)]
     path: Path | None = None
-    train: Annotated[tuple[str, ...], BeforeValidator(_listed)] = ()
-    val: Annotated[tuple[str, ...], BeforeValidator(_listed)] = ()
-    test: Annotated[tuple[str, ...], BeforeValidator(_listed)] = ()
+    train: Annotated[tuple[str, ...], BeforeValidator(listed)] = ()
+    val: Annotated[tuple[str, ...], BeforeValidator(listed)] = ()
+    test: Annotated[tuple[str, ...], BeforeValidator(listed)] = ()
+
+
+Pair = tuple[Path, Path, Place | None]
+"""An image, its label file, which may not exist, and where the image is named, if anywhere."""
 
 
 class _BadLine(ValueError):
@@ -66,8 +66,8 @@ def frames(
         raise InvalidConfiguration(f"{data_yaml}: none of the folders under train, val and test exists")
     for folder, split in parts:
         pairs = _pairs_elsewhere(folder, images, problems) if images else _pairs(folder, problems)
-        for image, label_file in pairs:
-            yield reader.frame(image, label_file, split)
+        for image, label_file, place in pairs:
+            yield reader.frame(image, label_file, split, place)
 
 
 def _read_yaml(path: Path) -> DataYaml:
@@ -84,7 +84,7 @@ def _parts(root: Path, data: DataYaml) -> Iterator[tuple[Path, str]]:
     for part, split in PARTS.items():
         for entry in getattr(data, part):
             folder = _resolved(root, entry)
-            if folder.is_dir() or _labels_of(folder).is_dir() or folder.suffix == ".txt":
+            if folder.is_dir() or _labels_of(folder).is_dir() or folder.is_file():
                 yield folder, split
 
 
@@ -105,29 +105,40 @@ def _labels_of(folder: Path) -> Path:
     return Path(*parts[:last], "labels", *parts[last + 1 :])
 
 
-def _pairs(folder: Path, problems: Problems) -> Iterator[tuple[Path, Path]]:
-    """Each image of a part and its label file, which may not exist; label files without an image are reported."""
-    images = _listed_images(folder, problems) if folder.suffix == ".txt" else list(ImageFolders([folder]))
-    pairs = [(image, _labels_of(image.parent) / f"{image.stem}.txt") for image in images]
-    if folder.suffix != ".txt":
-        for label_file in sorted(set(_labels_of(folder).rglob("*.txt")) - {label_file for _, label_file in pairs}):
-            problems.report(Kind.MISSING_IMAGE, label_file, None, f"its image {label_file.stem}.* is not in {folder}")
+def _pairs(part: Path, problems: Problems) -> Iterator[Pair]:
+    """Each image of a part; in a folder, label files without an image are reported."""
+    if part.is_file():
+        yield from _listed_pairs(part, problems)
+        return
+    pairs: list[Pair] = [(image, _label_file(image), None) for image in ImageFolders([part])]
+    for label_file in sorted(set(_labels_of(part).rglob("*.txt")) - {label_file for _, label_file, _ in pairs}):
+        message = f"its image {label_file.stem}.* is not in {part}; read are {', '.join(sorted(SUFFIXES))}"
+        problems.report(Kind.MISSING_IMAGE, label_file, None, message)
     yield from pairs
 
 
-def _listed_images(listing: Path, problems: Problems) -> Iterator[Path]:
-    for line, entry in enumerate(listing.read_text(encoding="utf-8").splitlines(), start=1):
+def _label_file(image: Path) -> Path:
+    return _labels_of(image.parent) / f"{image.stem}.txt"
+
+
+def _listed_pairs(listing: Path, problems: Problems) -> Iterator[Pair]:
+    try:
+        entries = listing.read_text(encoding="utf-8-sig").splitlines()
+    except UnicodeDecodeError as error:
+        problems.report(Kind.BROKEN_FILE, listing, None, f"not UTF-8 text: {error}")
+        return
+    for line, entry in enumerate(entries, start=1):
         image = listing.parent / entry.strip()
         if entry.strip() and image.is_file():
-            yield image
+            yield image, _label_file(image), Place(listing, line)
         elif entry.strip():
             problems.report(Kind.MISSING_IMAGE, listing, line, f"image {entry.strip()!r} does not exist")
 
 
-def _pairs_elsewhere(folder: Path, images: ImageFolders, problems: Problems) -> Iterator[tuple[Path, Path]]:
-    for label_file in sorted(_labels_of(folder).rglob("*.txt")):
+def _pairs_elsewhere(part: Path, images: ImageFolders, problems: Problems) -> Iterator[Pair]:
+    for label_file in sorted(_labels_of(part).rglob("*.txt")):
         if image := images.found(f"{label_file.stem}.jpg", label_file, None, problems):
-            yield image, label_file
+            yield image, label_file, Place(label_file)
 
 
 @dataclass(frozen=True, slots=True)
@@ -137,10 +148,10 @@ class _Reader:
     declaration: Declaration
     problems: Problems
 
-    def frame(self, image: Path, label_file: Path, split: str) -> AnnotatedFrame:
+    def frame(self, image: Path, label_file: Path, split: str, place: Place | None) -> AnnotatedFrame:
         scene = self.declaration.scene(image.name, plain_stem(image.name))
         objects = list(self._objects(label_file)) if label_file.is_file() else []
-        return annotated_frame(image, scene, objects, self.declaration, self.problems, split)
+        return annotated_frame(image, scene, objects, self.declaration, self.problems, split, place)
 
     def _objects(self, file: Path) -> Iterator[AnnotatedObject]:
         try:

@@ -4,6 +4,7 @@ import pytest
 from PIL import Image
 
 from model_training import data_description
+from model_training.configuration import TrainingConfiguration
 from model_training.errors import AnnotationError, InvalidConfiguration
 from model_training.sources.problems import Kind
 from tests.model_training.images import write_image
@@ -164,9 +165,59 @@ def test_example_in_the_module_s_words_is_a_valid_description(tmp_path):
     assert [source.format for source in description.sources] == ["table", "coco", "yolo"]
 
 
-def test_images_need_not_be_opened_to_load_a_table(folder, monkeypatch):
+def test_images_need_not_be_opened_where_they_are_not_to_be_checked(folder, monkeypatch):
     monkeypatch.setattr(Image, "open", None)
-    assert len(load(folder, TABLE_AND_COCO)[0]) == 2
+    assert len(load(folder, "check_images = false\n" + TABLE_AND_COCO)[0]) == 2
+
+
+def test_image_that_cannot_be_decoded_stops_the_run_by_default_and_is_left_out_where_configured(folder):
+    """Picture b is named in the third line of the table; cut in half it lacks rows."""
+    broken = folder / "table/b.png"
+    broken.write_bytes(broken.read_bytes()[:-30])
+    with pytest.raises(AnnotationError, match=r"labels\.csv:3: image .*b\.png cannot be used: ") as stopped:
+        load(folder, TABLE_AND_COCO)
+    assert stopped.value.file == folder / "table/labels.csv"
+    table, problems = load(folder, 'on_problem = "skip"\n' + TABLE_AND_COCO)
+    assert [image.name for image in table.images] == ["a.png"]
+    assert problems.counts() == {Kind.BROKEN_IMAGE: 1}
+
+
+def test_folder_with_a_broken_image_stops(folder):
+    (folder / "table/a.png").write_text("no image")
+    with pytest.raises(AnnotationError, match=r"labels\.csv:2: image .*a\.png cannot be used: .*JPEG, PNG and WebP"):
+        data_description.load(folder / "table")
+
+
+def test_teacher_is_named_in_the_description_and_lies_where_it_says(folder, monkeypatch, tmp_path_factory):
+    monkeypatch.chdir(tmp_path_factory.mktemp("elsewhere"))
+    (folder / "table/scores.csv").write_text("image,car\na.png,0.5\n")
+    load(folder, 'teacher = "table/scores.csv"\n' + TABLE_AND_COCO)
+    assert data_description.teacher(folder / "data.toml") == folder / "table/scores.csv"
+
+
+def test_description_that_names_no_teacher_has_none(folder):
+    """A teacher.csv beside it is not taken unasked: several sources may have one each."""
+    (folder / "teacher.csv").write_text("image,car\n")
+    load(folder, TABLE_AND_COCO)
+    assert data_description.teacher(folder / "data.toml") is None
+
+
+def test_folder_with_labels_uses_the_teacher_in_it(folder):
+    assert data_description.teacher(folder / "table") is None
+    (folder / "table/teacher.csv").write_text("image,car\n")
+    assert data_description.teacher(folder / "table") == folder / "table/teacher.csv"
+
+
+def test_teacher_that_is_not_there_is_refused_before_anything_is_trained(folder):
+    with pytest.raises(InvalidConfiguration, match=r"nobody\.csv is not a file"):
+        load(folder, 'teacher = "nobody.csv"\n' + TABLE_AND_COCO)
+    with pytest.raises(InvalidConfiguration, match=r"nobody\.csv is not a file"):
+        data_description.teacher(folder / "data.toml")
+
+
+def test_labels_are_those_of_a_training_configuration_unless_named(folder):
+    table, _ = load(folder, TABLE_AND_COCO)
+    assert table.labels == TrainingConfiguration().labels
 
 
 def test_real_sources_of_all_formats_merge_without_a_conflict(streetframes, annotation_formats, tmp_path):

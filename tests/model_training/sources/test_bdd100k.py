@@ -137,11 +137,18 @@ def test_problem_stops_with_its_line_or_is_skipped_and_counted(folder, text, mes
     assert problems.counts() == {kind: 1}
 
 
-def test_image_without_a_readable_size_is_a_broken_file(folder):
+def test_image_without_a_readable_size_is_broken_and_its_frame_is_named(folder):
+    """The frame is the second line of the file."""
     (folder / NAMES[0]).write_text("no image")
     found, problems = frames(folder, one_frame({"category": "car"}), on_problem="skip")
     assert found == []
-    assert problems.counts() == {Kind.BROKEN_FILE: 1}
+    assert problems.counts() == {Kind.BROKEN_IMAGE: 1}
+    assert str(problems.found[0]).startswith(f"{folder / 'det_val.json'}:2: image {folder / NAMES[0]} cannot be used")
+
+
+def test_frame_knows_the_line_it_is_annotated_in_also_with_null_labels(folder):
+    found, _ = frames(folder, REAL_FORMAT)
+    assert [frame.place for frame in found] == [(folder / "det_val.json", line) for line in (2, 15, 24, 25)]
 
 
 def test_toolkit_s_own_examples_are_read(annotation_formats, tmp_path):

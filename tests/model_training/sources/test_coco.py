@@ -79,6 +79,11 @@ def test_boxes_are_fractions_of_the_annotated_size_and_a_crowd_s_box_counts(fold
     assert first.boxes == {"car": ((0.1, 0.1, 0.5, 0.5),), "pedestrian": ((0.0, 0.0, 0.5, 0.5),)}
 
 
+def test_frame_knows_the_line_it_is_listed_in(folder):
+    found, _ = frames(folder, REAL_FORMAT)
+    assert [frame.place for frame in found] == [(folder / "instances.json", line) for line in (5, 6)]
+
+
 def test_explicit_exhaustive_labels_limit_the_absences(folder):
     (_, second), _ = frames(folder, REAL_FORMAT, exhaustive=frozenset({"stop_sign"}))
     assert second.entries == {"stop_sign": 0}

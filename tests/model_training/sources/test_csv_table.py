@@ -33,6 +33,7 @@ def test_row_becomes_a_frame_with_its_known_entries_and_boxes(folder):
     boxes = {"car": ((0.1, 0.2, 0.3, 0.4), (0.5, 0.5, 1, 1))}
     image = folder / "images/a.png"
     assert found == [AnnotatedFrame(image, {"car": 1}, "dashcam", "night", boxes, "train", "CC0-1.0")]
+    assert found[0].place == (folder / "labels.csv", 2)
 
 
 def test_empty_entry_is_unknown_and_zero_is_absent(folder):

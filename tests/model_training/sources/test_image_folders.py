@@ -2,8 +2,10 @@ from pathlib import Path
 
 import pytest
 
-from model_training.sources.image_folders import Ambiguous, ImageFolders, plain_stem, size_px
+from model_training.sources.annotated_frame import Place
+from model_training.sources.image_folders import SUFFIXES, Ambiguous, ImageFolders, listed, plain_stem, size_px
 from model_training.sources.problems import Kind, Problems
+from model_training.sources.readable_images import fault
 from tests.model_training.images import write_image
 
 
@@ -42,14 +44,37 @@ def test_empty_name_is_no_image(tmp_path):
 
 
 def test_size_comes_from_the_header_as_width_and_height(tmp_path):
-    assert size_px(write_image(tmp_path / "a.png", size=(7, 5)), Problems()) == (7, 5)
+    assert size_px(write_image(tmp_path / "a.png", size=(7, 5)), Place(Path("x.xml")), Problems()) == (7, 5)
 
 
-def test_file_that_is_no_image_is_a_broken_file(tmp_path):
+def test_file_that_is_no_image_is_a_broken_image(tmp_path):
     (tmp_path / "a.jpg").write_text("<html>")
     problems = Problems("skip")
-    assert size_px(tmp_path / "a.jpg", problems) is None
-    assert problems.counts() == {Kind.BROKEN_FILE: 1}
+    assert size_px(tmp_path / "a.jpg", Place(Path("x.json"), 3), problems) is None
+    assert problems.counts() == {Kind.BROKEN_IMAGE: 1}
+    assert str(problems.found[0]).startswith(f"x.json:3: image {tmp_path / 'a.jpg'} cannot be used: ")
+
+
+@pytest.mark.parametrize("suffix", sorted(SUFFIXES))
+def test_every_suffix_that_is_looked_for_can_be_decoded(tmp_path, suffix):
+    image = write_image(tmp_path / f"a{suffix.upper()}")
+    assert list(ImageFolders([tmp_path])) == [image]
+    assert fault(image) is None
+
+
+@pytest.mark.parametrize("suffix", [".bmp", ".tif", ".gif"])
+def test_image_of_a_format_that_is_not_decoded_is_not_looked_for(tmp_path, suffix):
+    image = write_image(tmp_path / f"a{suffix}")
+    assert list(ImageFolders([tmp_path])) == []
+    assert "no image format we read" in fault(image)
+
+
+@pytest.mark.parametrize(
+    ("written", "meant"),
+    [(None, ()), ("a", ("a",)), (Path("a"), (Path("a"),)), (["a", "b"], ["a", "b"]), (7, 7)],
+)
+def test_one_path_is_a_list_of_one_and_what_is_no_path_is_left_to_be_refused(written, meant):
+    assert listed(written) == meant
 
 
 def test_stem_without_a_roboflow_hash_stays_as_it_is():

@@ -64,6 +64,7 @@ def test_objects_become_entries_and_boxes_in_fractions_of_the_annotated_size(fol
     assert frame.entries == {"stop_sign": 0, "traffic_light": 1}
     assert frame.boxes == {"traffic_light": ((0.1, 0.1, 0.5, 0.5),)}
     assert frame.group == "voc:road1"
+    assert frame.place == (folder / "annotations/road1.xml", 3)
 
 
 @pytest.mark.parametrize(

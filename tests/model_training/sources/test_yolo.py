@@ -168,12 +168,38 @@ def test_listed_image_that_does_not_exist_is_reported_with_its_line(folder):
         frames(folder)
 
 
+def test_listing_that_is_no_text_is_broken_and_yields_nothing(folder):
+    (folder / "data.yaml").write_text("train: listing.txt\nnames: [Pole, Sign]\n")
+    (folder / "listing.txt").write_bytes(b"\xff\xfe\x00")
+    found, problems = frames(folder, "skip")
+    assert found == []
+    assert problems.counts() == {Kind.BROKEN_FILE: 1}
+
+
+def test_frame_knows_where_its_image_is_named_if_anywhere(folder):
+    """A folder names no image; a listing does, by line, and the label files do for images that lie elsewhere."""
+    assert [frame.place for frame in frames(folder)[0]] == [None] * 3
+    elsewhere = ImageFolders([folder / "train/images"])
+    assert frames(folder, images=elsewhere)[0][0].place == (folder / "train/labels/a.txt", None)
+    (folder / "data.yaml").write_text("train: listing.txt\nnames: [Pole, Sign]\n")
+    (folder / "listing.txt").write_text("\n./train/images/a.jpg\n")
+    assert [frame.place for frame in frames(folder)[0]] == [(folder / "listing.txt", 2)]
+
+
+def test_label_file_of_an_image_in_a_format_that_is_not_read_says_which_are(folder):
+    image = folder / "train/images/a.jpg"
+    image.rename(image.with_suffix(".bmp"))
+    with pytest.raises(AnnotationError, match=r"a\.\* is not in .*; read are \.jpeg, \.jpg, \.png, \.webp"):
+        frames(folder)
+
+
 @pytest.mark.parametrize(
     ("yaml", "message"),
     [
         ("train: [", "no YAML file that can be read"),
         ("train: train/images\n", "names: field required"),
         ("names: [Pole]\ntrain: nowhere\n", "none of the folders under train, val and test exists"),
+        ("names: [Pole]\ntrain: nowhere.txt\n", "none of the folders under train, val and test exists"),
         ("just text", "data.yaml: "),
     ],
 )
