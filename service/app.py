@@ -20,6 +20,7 @@ from service.web import documentation_routes, health_routes, model_routes, predi
 from service.web.lifecycle import Lifecycle, Serving
 from service.web.problems import answer_http_error, answer_roadcue_error, answer_validation_error
 from service.web.request_context import RequestContext
+from service.web.upload_memory import UploadMemory
 from service.web.uploads import UploadLimits
 
 logger = logging.getLogger(__name__)
@@ -54,10 +55,15 @@ def create_app(settings: Settings, load: Load = detector_of) -> FastAPI:
     app.add_middleware(RequestContext, metrics=metrics, lifecycle=lifecycle)
     app.state.lifecycle, app.state.metrics = lifecycle, metrics
     app.state.upload_limits = UploadLimits(
-        settings.max_frame_bytes, settings.max_request_bytes, settings.max_frames_per_request
+        settings.max_frame_bytes,
+        settings.max_request_bytes,
+        settings.max_frames_per_request,
+        settings.upload_timeout_seconds,
     )
+    app.state.upload_memory = memory = UploadMemory(settings.max_upload_bytes_in_flight)
     for routes in (predict_routes, model_routes, health_routes, problem_documents, documentation_routes):
         app.include_router(routes.router)
+    metrics.watch(metrics.upload_bytes, lambda: memory.held_bytes)
     metrics.watch(metrics.ready, lambda: lifecycle.stage == "ready")
     metrics.watch(metrics.draining, lambda: lifecycle.draining)
     return app

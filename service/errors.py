@@ -15,7 +15,8 @@
         UnexpectedField              a multipart field that is not a frame
         TooManyFrames                the request holds more frames than allowed
         NoFrames                     the request holds no frame
-        InvalidParameter             a query parameter or header has a value that is not allowed
+        UploadTimeout                the request did not arrive in time
+        InvalidParameter             a query parameter or header is unknown or has a value that is not allowed
       FrameError                   this frame cannot be answered; the others of its request are
         FrameTooLarge                more bytes than allowed
         TooManyPixels                more pixels than allowed, read from the header
@@ -23,6 +24,7 @@
         DamagedImage                 our format, but it cannot be decoded
         UnreadableFile               a file on disk that cannot be opened (command line only)
       ServiceError                 the request is fine, the service cannot take it
+        UploadsFull                  all requests together hold more bytes than allowed
         QueueFull                    more frames wait than allowed
         NotReady                     the model is not loaded yet
         Draining                     the process is about to end
@@ -104,8 +106,12 @@ class NoFrames(RequestError):
     """The request holds no frame."""
 
 
+class UploadTimeout(RequestError):
+    """The request did not arrive in time."""
+
+
 class InvalidParameter(RequestError):
-    """A query parameter or header has a value that is not allowed."""
+    """A query parameter or header is unknown or has a value that is not allowed."""
 
 
 class FrameError(RoadcueError):
@@ -138,6 +144,10 @@ class ServiceError(RoadcueError):
     def __init__(self, message: str, retry_after_s: float = 1.0, **facts: Fact) -> None:
         super().__init__(message, **facts)
         self.retry_after_s = retry_after_s
+
+
+class UploadsFull(ServiceError):
+    """All requests together hold more bytes of frames than allowed."""
 
 
 class QueueFull(ServiceError):

@@ -8,11 +8,14 @@ a second signal    ends the drain at once; a third one ends the process without 
 
 import asyncio
 import contextlib
+import ctypes
 import json
 import logging
 import math
 import signal
 import socket
+import struct
+import sys
 from collections.abc import Iterator
 from typing import Any, Final
 
@@ -20,10 +23,10 @@ import uvicorn
 from fastapi import FastAPI
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
-from service.errors import AddressUnavailable
+from service.errors import AddressUnavailable, UploadTimeout
 from service.settings import Settings
 from service.web.lifecycle import Lifecycle
-from service.web.problems import BAD_REQUEST, HEADER_TOO_LARGE, MEDIA_TYPE, ProblemKind, problem_object
+from service.web.problems import BAD_REQUEST, HEADER_TOO_LARGE, MEDIA_TYPE, PROBLEMS, ProblemKind, problem_object
 
 logger = logging.getLogger(__name__)
 
@@ -32,6 +35,18 @@ MAX_HEAD_BYTES: Final = 64 * 1024
 # What has just connected gets this long to send its request after the port has closed.
 LINGER_SECONDS: Final = 1.0
 POLL_SECONDS: Final = 0.02
+# A handshake that the network still carries gets this long: the longest round trips on earth take about 0.3 s.
+HANDSHAKE_SECONDS: Final = 0.3
+
+_SO_ATTACH_FILTER: Final = 26
+# Classic BPF (Linux, Documentation/networking/filter.rst) over the TCP header, as (code, jump if, jump else, operand).
+_DROP_NEW_CONNECTIONS: Final = (
+    (0x30, 0, 0, 13),  # load the byte of the flags
+    (0x54, 0, 0, 0x12),  # keep ACK and SYN
+    (0x15, 0, 1, 0x02),  # SYN alone opens a connection:
+    (0x06, 0, 0, 0),  # drop it
+    (0x06, 0, 0, 0xFFFFFFFF),  # pass everything else
+)
 
 
 def serve(app: FastAPI, settings: Settings) -> None:
@@ -54,9 +69,40 @@ def listen(host: str, port: int) -> socket.socket:
         ) from error
 
 
-def configuration(app: FastAPI, settings: Settings) -> uvicorn.Config:
+def refuse_new_connections(listener: socket.socket) -> None:
+    """Let the kernel drop what asks for a new connection, while those it has begun are still completed and accepted.
+
+    Without it, whoever connects between the last look into the queue and the closing of the port is reset. A client
+    whose SYN is dropped sends it again after a second and is then refused. Linux only; elsewhere nothing happens.
+    """
+    if sys.platform != "linux":
+        return
+    code = b"".join(struct.pack("=HBBI", *instruction) for instruction in _DROP_NEW_CONNECTIONS)
+    program = ctypes.create_string_buffer(code, len(code))
+    described = struct.pack("@HP", len(_DROP_NEW_CONNECTIONS), ctypes.addressof(program))
+    with contextlib.suppress(OSError):  # a sandbox may not know filters; what is left is a gap of microseconds
+        listener.setsockopt(socket.SOL_SOCKET, _SO_ATTACH_FILTER, described)
+
+
+def accepted(listener: socket.socket) -> list[socket.socket]:
+    """The connections that wait in the listener's queue, without waiting for more."""
+    listener.setblocking(False)
+    connections: list[socket.socket] = []
+    with contextlib.suppress(BlockingIOError):
+        while True:
+            connections.append(listener.accept()[0])
+    return connections
+
+
+class ServerConfiguration(uvicorn.Config):
+    """uvicorn's configuration, and how many seconds a request may take to arrive."""
+
+    upload_timeout_s: float
+
+
+def configuration(app: FastAPI, settings: Settings) -> ServerConfiguration:
     """How uvicorn runs the application: our logs, no guesses from the environment."""
-    return uvicorn.Config(
+    configured = ServerConfiguration(
         app,
         http=BoundedProtocol,
         ws="none",
@@ -70,18 +116,40 @@ def configuration(app: FastAPI, settings: Settings) -> uvicorn.Config:
         timeout_keep_alive=math.ceil(settings.keep_alive_seconds),
         timeout_graceful_shutdown=math.ceil(settings.shutdown_timeout_seconds),
     )
+    configured.upload_timeout_s = settings.upload_timeout_seconds
+    return configured
 
 
 class BoundedProtocol(HttpToolsProtocol):
-    """uvicorn's HTTP protocol with a bound on what a header may hold, and its refusals as problem+json."""
+    """uvicorn's HTTP protocol with bounds on a header's size and a request's time; it refuses with problem+json."""
 
+    config: ServerConfiguration
     _head_is_open = False
     _head_bytes = 0
+    _lateness: asyncio.TimerHandle | None = None
+
+    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
+        """Somebody connects; uvicorn would wait for the first request without end."""
+        super().connection_made(transport)
+        self._close_when_idle()
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        """The connection is over."""
+        super().connection_lost(exc)
+        self._unset_keepalive_if_required()
+        self._stop_waiting()
 
     def on_message_begin(self) -> None:
         """A request begins."""
         super().on_message_begin()
         self._head_is_open, self._head_bytes = True, 0
+        self._stop_waiting()
+        self._lateness = self.loop.call_later(self.config.upload_timeout_s, self._on_late)
+
+    def on_message_complete(self) -> None:
+        """All of a request is there."""
+        super().on_message_complete()
+        self._stop_waiting()
 
     def on_headers_complete(self) -> None:
         """Its header is complete."""
@@ -92,6 +160,8 @@ class BoundedProtocol(HttpToolsProtocol):
         """Count what belongs to nothing but an unfinished header; the parser would collect it without end."""
         was_open = self._head_is_open
         super().data_received(data)
+        if self._lateness is None and self._is_answered() and self.timeout_keep_alive_task is None:
+            self._close_when_idle()  # only line feeds between requests came
         self._head_bytes += len(data) if was_open and self._head_is_open else 0
         if self._head_bytes > MAX_HEAD_BYTES and not self.transport.is_closing():
             self._refuse(HEADER_TOO_LARGE, f"the request's header holds more than {MAX_HEAD_BYTES} bytes")
@@ -99,6 +169,26 @@ class BoundedProtocol(HttpToolsProtocol):
     def send_400_response(self, msg: str) -> None:
         """Refuse what is no HTTP."""
         self._refuse(BAD_REQUEST, msg)
+
+    def _is_answered(self) -> bool:
+        cycle: Any = self.cycle
+        return cycle is None or bool(cycle.response_complete)
+
+    def _close_when_idle(self) -> None:
+        self.timeout_keep_alive_task = self.loop.call_later(self.timeout_keep_alive, self.timeout_keep_alive_handler)
+
+    def _stop_waiting(self) -> None:
+        if self._lateness:
+            self._lateness.cancel()
+        self._lateness = None
+
+    def _on_late(self) -> None:
+        if self.transport.is_closing() or not self._is_answered():
+            return  # the application reads the body, and refuses one that is late itself
+        if self._head_is_open:
+            seconds = f"{self.config.upload_timeout_s:g} seconds"
+            self._refuse(PROBLEMS[UploadTimeout], f"the request's header did not arrive within {seconds}")
+        self.transport.close()
 
     def _refuse(self, kind: ProblemKind, detail: str) -> None:
         body = json.dumps(problem_object(kind, detail)).encode()
@@ -155,6 +245,8 @@ class DrainingServer(uvicorn.Server):
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
         """Close the port, serve who is connected already, then shut down; a request under way would be lost else."""
         doubles = [listener.dup() for listener in sockets or []]
+        for double in doubles:
+            refuse_new_connections(double)
         for server in self.servers:
             server.close()
         for double in doubles:
@@ -164,15 +256,15 @@ class DrainingServer(uvicorn.Server):
         logger.info("ended")
 
     async def _accept_rest(self, listener: socket.socket) -> None:
-        """Accept who has connected before the port closed: the kernel would reset what it still holds in its queue."""
-        listener.setblocking(False)
-        accepted: list[socket.socket] = []
-        with listener, contextlib.suppress(BlockingIOError):
-            while True:
-                accepted.append(listener.accept()[0])
-        for connection in accepted:
-            with contextlib.suppress(OSError):  # it has left already
-                await asyncio.get_running_loop().connect_accepted_socket(self._protocol, connection)
+        """Accept who has connected before the port closes: the kernel would reset what it still holds in its queue."""
+        loop = asyncio.get_running_loop()
+        end_s = loop.time() + HANDSHAKE_SECONDS
+        with listener:
+            while loop.time() < end_s and not self.force_exit:
+                for connection in accepted(listener):
+                    with contextlib.suppress(OSError):  # it has left already
+                        await loop.connect_accepted_socket(self._protocol, connection)
+                await asyncio.sleep(POLL_SECONDS)
 
     def _protocol(self) -> asyncio.Protocol:
         protocol_class: Any = self.config.http_protocol_class

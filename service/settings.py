@@ -50,6 +50,16 @@ class Settings(BaseSettings):
     max_request_bytes: int = Field(
         64 * MIB, ge=1024, le=16 * 1024 * MIB, description="Bytes that one request body may hold"
     )
+    max_upload_bytes_in_flight: int = Field(
+        512 * MIB,
+        ge=1024,
+        le=1024 * 1024 * MIB,
+        description="Bytes of frames that all requests together may hold in memory, from their arrival until their "
+        "answer; a request for which there is no room is answered with 429",
+    )
+    upload_timeout_seconds: float = Field(
+        60.0, ge=0.1, le=3600, description="Seconds in which a request must have arrived; else it is answered with 408"
+    )
     max_frame_pixels: int = Field(
         50_000_000,
         ge=1024,
@@ -72,6 +82,8 @@ class Settings(BaseSettings):
     def limits_fit_each_other(self) -> "Settings":
         if self.max_frame_bytes > self.max_request_bytes:
             raise ValueError("max_frame_bytes is larger than max_request_bytes: no request could hold such a frame")
+        if self.max_request_bytes > self.max_upload_bytes_in_flight:
+            raise ValueError("max_request_bytes is larger than max_upload_bytes_in_flight: it would never have room")
         if self.max_frames_per_request > self.max_queue_frames:
             raise ValueError("max_frames_per_request is larger than max_queue_frames: such a request never had room")
         return self

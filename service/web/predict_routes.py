@@ -6,10 +6,10 @@ import time
 from collections.abc import Sequence
 from typing import Annotated, Any, Final, Literal
 
-from fastapi import APIRouter, Query, Request, Response
+from fastapi import APIRouter, Depends, Query, Request, Response
 from starlette.requests import ClientDisconnect
 
-from service.errors import FrameError
+from service.errors import FrameError, InvalidParameter
 from service.inference.detector import Detection
 from service.inference.scheduling import Completed, FrameScheduler
 from service.telemetry import Metrics
@@ -54,10 +54,23 @@ _PROBLEMS: Final = documented_problems(
     "unsupported_content_encoding",
     "unsupported_image",
     "damaged_image",
+    "upload_timeout",
+    "uploads_full",
     "queue_full",
     "not_ready",
     "internal_error",
 )
+
+
+def refuse_unknown_parameters(request: Request) -> None:
+    """Raises InvalidParameter for a query parameter that is not one of the route's: a slip of the pen, ignored, would
+    look like an answer.
+    """
+    allowed = [parameter.alias for parameter in request.scope["route"].dependant.query_params]
+    for name in request.query_params:
+        if name not in allowed:
+            message = f"the query has a parameter {name!r}; allowed: {', '.join(allowed)}"
+            raise InvalidParameter(message, parameter=name, allowed=allowed)
 
 
 @router.post(
@@ -66,6 +79,7 @@ _PROBLEMS: Final = documented_problems(
     response_model=PredictReply,
     responses=_PROBLEMS,
     openapi_extra={"requestBody": _BODY},
+    dependencies=[Depends(refuse_unknown_parameters)],
 )
 async def predict(
     request: Request,
@@ -82,9 +96,10 @@ async def predict(
     serving = lifecycle.serving()
     serving.scheduler.refuse_without_room(1)
     try:
-        frames = await read_frames(request, request.app.state.upload_limits)
-        received_s = time.monotonic()
-        outcomes = await _outcomes(request, serving.scheduler, frames)
+        with request.app.state.upload_memory.share() as share:
+            frames = await read_frames(request, request.app.state.upload_limits, share)
+            received_s = time.monotonic()
+            outcomes = await _outcomes(request, serving.scheduler, frames)
     except ClientDisconnect:
         return Response(status_code=CLIENT_LEFT)
     _record(metrics, outcomes)

@@ -20,6 +20,7 @@ DETAILS: Final = {
     "unexpected_field": "the form has a field 'image'; allowed are file and files",
     "too_many_frames": "the request holds more than 64 frames; allowed are 64",
     "no_frames": "the form holds no file; send at least one in a field named file or files",
+    "upload_timeout": "the body did not arrive within 60 seconds; 1048576 bytes of it did",
     "invalid_parameter": "evidence is 'maybe'; allowed: 'true' or 'false'",
     "frame_too_large": "a.jpg holds 20000000 bytes or more; allowed are 16777216 a frame",
     "too_many_pixels": "the frame is 20000 x 20000 = 400000000 pixels; at most 50000000 are allowed",
@@ -29,6 +30,8 @@ DETAILS: Final = {
     "unreadable_file": "a.jpg cannot be read: Permission denied",
     "header_too_large": "the request's header holds more than 65536 bytes",
     "bad_request": "Invalid HTTP request received.",
+    "uploads_full": "536000000 bytes of frames are in memory, 900000 more have no room; allowed are 536870912 over all "
+    "requests. Ask again later",
     "queue_full": "128 frames wait, 1 more have no room; at most 128 may wait. Ask again later",
     "not_ready": "the model is still being loaded",
     "draining": "the process is about to end; requests that still arrive are served",

@@ -71,8 +71,14 @@ PROBLEMS: Final[Mapping[type[errors.RoadcueError], ProblemKind]] = {
         413, "too_many_frames", "Too many frames", "Spread the frames over several requests."
     ),
     errors.NoFrames: ProblemKind(400, "no_frames", "No frames", "Send at least one frame."),
+    errors.UploadTimeout: ProblemKind(
+        408,
+        "upload_timeout",
+        "Upload timeout",
+        "Send fewer or smaller frames in one request, over a faster connection.",
+    ),
     errors.InvalidParameter: ProblemKind(
-        400, "invalid_parameter", "Invalid parameter", "Use one of the values that are allowed."
+        400, "invalid_parameter", "Invalid parameter", "Use the parameters and values that are allowed."
     ),
     errors.FrameTooLarge: ProblemKind(
         413, "frame_too_large", "Frame too large", "Send a smaller or more strongly compressed image."
@@ -87,6 +93,9 @@ PROBLEMS: Final[Mapping[type[errors.RoadcueError], ProblemKind]] = {
         422, "damaged_image", "Damaged image", "Check that the whole file was sent and opens in an image viewer."
     ),
     errors.UnreadableFile: ProblemKind(422, "unreadable_file", "Unreadable file", "Check the file's permissions."),
+    errors.UploadsFull: ProblemKind(
+        429, "uploads_full", "Uploads full", "Send the request again after the seconds named in Retry-After."
+    ),
     errors.QueueFull: ProblemKind(
         429, "queue_full", "Queue full", "Send the request again after the seconds named in Retry-After."
     ),
@@ -182,6 +191,8 @@ def _http_detail(request: Request, kind: ProblemKind, error: HTTPException, head
 def _headers(error: BaseException) -> dict[str, str]:
     if isinstance(error, errors.ServiceError):
         return {"Retry-After": str(max(1, math.ceil(error.retry_after_s)))}
+    if isinstance(error, errors.UploadTimeout):
+        return {"Connection": "close"}  # RFC 9110, 15.5.9: nobody waits for the rest
     # RFC 9110, 12.5.3: a 415 for the coding says which codings would have been taken.
     return {"Accept-Encoding": "identity"} if isinstance(error, errors.UnsupportedContentEncoding) else {}
 

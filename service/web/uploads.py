@@ -4,9 +4,10 @@
     image/jpeg, image/png, image/webp,
     application/octet-stream                               the body is one frame; its format is read from its bytes
 
-Nothing is written to disk and nothing beyond a limit is kept in memory.
+Nothing is written to disk, nothing beyond a limit is kept in memory, and nobody is waited for without end.
 """
 
+import asyncio
 import re
 from collections.abc import AsyncGenerator, Iterator, Mapping
 from contextlib import aclosing
@@ -33,7 +34,9 @@ from service.errors import (
     UnexpectedField,
     UnsupportedContentEncoding,
     UnsupportedContentType,
+    UploadTimeout,
 )
+from service.web.upload_memory import UploadShare
 
 MULTIPART: Final = "multipart/form-data"
 RAW_TYPES: Final = ("image/jpeg", "image/png", "image/webp", "application/octet-stream")
@@ -48,11 +51,12 @@ EXTENDED_NAME: Final = re.compile(
 
 @dataclass(frozen=True, slots=True)
 class UploadLimits:
-    """What one request may hold."""
+    """What one request may hold, and how many seconds its body may take to arrive."""
 
     max_frame_bytes: int
     max_request_bytes: int
     max_frames: int
+    timeout_s: float
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,18 +68,27 @@ class UploadedFrame:
     error: FrameError | None = None
 
 
-async def read_frames(request: Request, limits: UploadLimits) -> list[UploadedFrame]:
-    """The frames of a request in their order, at least one.
+async def read_frames(request: Request, limits: UploadLimits, share: UploadShare) -> list[UploadedFrame]:
+    """The frames of a request in their order, at least one; `share` holds their bytes.
 
-    Raises RequestError for what spoils the whole request, and starlette's ClientDisconnect when the client leaves.
+    Raises RequestError for what spoils the whole request, UploadsFull when the memory of all requests is used up,
+    and starlette's ClientDisconnect when the client leaves.
     """
+    try:
+        async with asyncio.timeout(limits.timeout_s):
+            return await _read(request, limits, share)
+    except TimeoutError as error:
+        raise _too_late(limits.timeout_s, share.held_bytes) from error
+
+
+async def _read(request: Request, limits: UploadLimits, share: UploadShare) -> list[UploadedFrame]:
     _refuse_encoding(request.headers)
     content_type, options = parse_options_header(request.headers.get("content-type", ""))
     _refuse_announced_size(request.headers, limits.max_request_bytes)
     if content_type == MULTIPART:
-        return await _read_multipart(request, options.get("boundary", ""), limits)
+        return await _read_multipart(request, options.get("boundary", ""), limits, share)
     if content_type in RAW_TYPES:
-        return [await _read_raw(request, limits)]
+        return [await _read_raw(request, limits, share)]
     raise _unsupported_type(request.headers.get("content-type"))
 
 
@@ -148,6 +161,11 @@ def _frame_too_large(name: str, received: int, limit: int) -> FrameTooLarge:
     return FrameTooLarge(message, received_bytes=received, limit_bytes=limit)
 
 
+def _too_late(timeout_s: float, kept_bytes: int) -> UploadTimeout:
+    message = f"the body did not arrive within {timeout_s:g} seconds; {kept_bytes} bytes of frames did"
+    return UploadTimeout(message, timeout_seconds=timeout_s, received_bytes=kept_bytes)
+
+
 def _unsupported_type(content_type: str | None) -> UnsupportedContentType:
     came = f"the body came as {content_type!r}" if content_type else "the body came without Content-Type"
     hint = "; with curl, write -F file=@frame.jpg" if content_type == "application/x-www-form-urlencoded" else ""
@@ -166,11 +184,12 @@ async def _within(request: Request, limit: int) -> AsyncGenerator[bytes, None]:
             yield chunk
 
 
-async def _read_raw(request: Request, limits: UploadLimits) -> UploadedFrame:
-    part = _Part(file_name(_as_utf8(request.headers.get("content-disposition"))), limits.max_frame_bytes)
+async def _read_raw(request: Request, limits: UploadLimits, share: UploadShare) -> UploadedFrame:
+    part = _Part(file_name(_as_utf8(request.headers.get("content-disposition"))), limits.max_frame_bytes, share)
     announced = _announced_bytes(request.headers)
     if announced > part.limit:
         raise _frame_too_large(part.name, announced, part.limit)
+    share.refuse_without_room(announced)
     async with aclosing(_within(request, limits.max_request_bytes)) as chunks:
         async for chunk in chunks:
             part.add(chunk)
@@ -179,10 +198,12 @@ async def _read_raw(request: Request, limits: UploadLimits) -> UploadedFrame:
     return part.frame()
 
 
-async def _read_multipart(request: Request, boundary: str, limits: UploadLimits) -> list[UploadedFrame]:
+async def _read_multipart(
+    request: Request, boundary: str, limits: UploadLimits, share: UploadShare
+) -> list[UploadedFrame]:
     if not boundary:
         raise MalformedMultipart("the Content-Type names no boundary; send multipart/form-data; boundary=...")
-    form = _Form(boundary, limits)
+    form = _Form(boundary, limits, share)
     try:
         async with aclosing(_within(request, limits.max_request_bytes)) as chunks:
             async for chunk in chunks:
@@ -198,10 +219,12 @@ class _Part:
 
     name: str
     limit: int
+    share: UploadShare
     text_field: str | None = None
     may_be_blank: bool = False
     received: int = 0
-    chunks: list[bytes] = field(default_factory=list)
+    # One block and not a list of chunks: a client may send its bytes one by one.
+    kept: bytearray = field(default_factory=bytearray)
 
     @property
     def too_large(self) -> bool:
@@ -210,21 +233,25 @@ class _Part:
     def add(self, chunk: bytes) -> None:
         self.received += len(chunk)
         if self.too_large:
-            self.chunks.clear()
+            self.share.give_back(len(self.kept))
+            self.kept.clear()
         else:
-            self.chunks.append(chunk)
+            self.share.take(len(chunk))
+            self.kept += chunk
 
     def frame(self) -> UploadedFrame:
         if self.too_large:
             return UploadedFrame(self.name, b"", _frame_too_large(self.name, self.received, self.limit))
-        return UploadedFrame(self.name, b"".join(self.chunks))
+        data = bytes(self.kept)
+        self.kept.clear()
+        return UploadedFrame(self.name, data)
 
 
 class _Form:
     """A multipart body as it arrives, turned into frames."""
 
-    def __init__(self, boundary: str, limits: UploadLimits) -> None:
-        self._limits = limits
+    def __init__(self, boundary: str, limits: UploadLimits, share: UploadShare) -> None:
+        self._limits, self._share = limits, share
         self._parser = PushMultipartParser(boundary)
         self._frames: list[UploadedFrame] = []
         self._part: _Part | None = None
@@ -265,6 +292,7 @@ class _Form:
         part = _Part(
             file_name(disposition),
             self._limits.max_frame_bytes,
+            self._share,
             text_field=None if is_file else segment.name,
             may_be_blank=not is_file or segment.filename == "",
         )

@@ -2,9 +2,12 @@
 
 import contextlib
 import json
+import re
 import signal
 import socket
+import sys
 import threading
+import time
 from collections.abc import Callable, Iterator
 from contextlib import closing
 from pathlib import Path
@@ -12,6 +15,7 @@ from pathlib import Path
 import httpx
 import pytest
 
+from service.server import accepted, refuse_new_connections
 from tests.service.server_process import ServerProcess
 
 StartServer = Callable[..., ServerProcess]
@@ -250,6 +254,126 @@ def test_what_is_no_http_is_refused_as_a_problem(server: ServerProcess) -> None:
     assert reply.startswith(b"HTTP/1.1 400 ")
     assert b"application/problem+json" in reply
     assert b'"code": "bad_request"' in reply
+
+
+RAW_HEAD = b"POST /predict HTTP/1.1\r\nHost: a\r\nContent-Type: image/png\r\nContent-Length: %d\r\n\r\n"
+SMALL_LIMITS = ("--max-frame-bytes", "8192", "--max-request-bytes", "8192", "--max-upload-bytes-in-flight", "65536")
+
+
+def held_bytes(server: ServerProcess) -> int:
+    """What all uploads hold together, as the service tells it."""
+    found = re.search(r"^roadcue_upload_bytes (\S+)$", httpx.get(f"{server.url}/metrics").text, re.MULTILINE)
+    assert found
+    return int(float(found[1]))
+
+
+def wait_for_held_bytes(server: ServerProcess, expected: int) -> None:
+    """Wait until the uploads hold exactly that much."""
+    end_s = time.monotonic() + 30
+    while (held := held_bytes(server)) != expected:
+        assert time.monotonic() < end_s, (held, expected)
+
+
+def test_many_slow_uploads_hold_no_more_than_allowed(start_server: StartServer, red_png: bytes) -> None:
+    """Each sends half of 8 KiB and stops. 64 KiB hold the halves of 15 and no whole of a 16th; leaving frees all."""
+    server = start_server(*SMALL_LIMITS).ready()
+    with contextlib.ExitStack() as slow:
+        for number in range(15):
+            connection = slow.enter_context(closing(connect(server)))
+            connection.sendall(RAW_HEAD % 8192 + bytes(4096))
+            wait_for_held_bytes(server, 4096 * (number + 1))
+        for _ in range(45):
+            refused = slow.enter_context(closing(connect(server)))
+            refused.sendall(RAW_HEAD % 8192 + bytes(4096))
+            reply = received(refused, until=b"}")
+            assert reply.startswith(b"HTTP/1.1 429 ")
+            assert b"retry-after: 1" in reply
+            assert b'"code":"uploads_full"' in reply
+        assert held_bytes(server) == 15 * 4096
+        assert httpx.post(f"{server.url}/predict", files={"file": red_png}).status_code == 200, "what fits is answered"
+    wait_for_held_bytes(server, 0)
+
+
+def test_slow_uploads_of_unknown_size_are_refused_at_the_byte_too_many(start_server: StartServer) -> None:
+    """Chunked bodies announce nothing: the 17th of 4 KiB has no room in 64 KiB."""
+    server = start_server(*SMALL_LIMITS).ready()
+    head = b"POST /predict HTTP/1.1\r\nHost: a\r\nContent-Type: image/png\r\nTransfer-Encoding: chunked\r\n\r\n"
+    with contextlib.ExitStack() as slow:
+        for number in range(16):
+            slow.enter_context(closing(connect(server))).sendall(head + chunk(bytes(4096)))
+            wait_for_held_bytes(server, 4096 * (number + 1))
+        refused = slow.enter_context(closing(connect(server)))
+        refused.sendall(head + chunk(bytes(4096)))
+        assert received(refused, until=b"}").startswith(b"HTTP/1.1 429 ")
+    wait_for_held_bytes(server, 0)
+
+
+def test_body_that_is_late_is_a_408_and_frees_what_it_held(start_server: StartServer) -> None:
+    server = start_server("--upload-timeout-seconds", "0.5").ready()
+    with closing(connect(server)) as connection:
+        connection.sendall(RAW_HEAD % 5000 + bytes(4096))
+        reply = received(connection)
+    assert reply.startswith(b"HTTP/1.1 408 ")
+    assert b"connection: close" in reply.lower()
+    assert b'"code":"upload_timeout"' in reply
+    assert b"did not arrive within 0.5 seconds; 4096 bytes of frames did" in reply
+    assert held_bytes(server) == 0
+
+
+@pytest.mark.parametrize("sent", [b"GET /health/live HT", b"GET /health/live HTTP/1.1\r\nHost: a\r\n"])
+def test_header_that_is_late_is_a_408(start_server: StartServer, sent: bytes) -> None:
+    server = start_server("--upload-timeout-seconds", "0.5").ready()
+    with closing(connect(server)) as connection:
+        connection.sendall(b"GET /health/live HTTP/1.1\r\nHost: a\r\n\r\n")
+        assert received(connection, until=b"}").startswith(b"HTTP/1.1 200 ")
+        connection.sendall(sent)
+        reply = received(connection)
+    assert reply.startswith(b"HTTP/1.1 408 ")
+    assert b'"code": "upload_timeout"' in reply
+
+
+def test_refused_upload_that_goes_on_slowly_is_cut_off(start_server: StartServer) -> None:
+    """It has its 413, but the rest of the body does not come: the connection is not kept for it."""
+    server = start_server("--upload-timeout-seconds", "0.5", *SMALL_LIMITS).ready()
+    with closing(connect(server)) as connection:
+        connection.sendall(RAW_HEAD % 9000 + bytes(10))
+        assert received(connection).startswith(b"HTTP/1.1 413 ")
+
+
+@pytest.mark.parametrize("sent", [b"", b"\r\n"])
+def test_connection_without_a_request_is_closed(start_server: StartServer, sent: bytes) -> None:
+    server = start_server("--keep-alive-seconds", "1").ready()
+    with closing(connect(server)) as connection:
+        connection.sendall(sent)
+        assert received(connection) == b""
+
+
+def test_slow_but_timely_upload_is_answered(start_server: StartServer, red_png: bytes) -> None:
+    """Longer than a connection may idle, shorter than an upload may take."""
+    server = start_server("--keep-alive-seconds", "1").ready()
+    with closing(connect(server)) as connection:
+        connection.sendall(RAW_HEAD % len(red_png) + red_png[:10])
+        wait_for_held_bytes(server, 10)
+        time.sleep(1.2)
+        connection.sendall(red_png[10:])
+        assert received(connection, until=b"}}").startswith(b"HTTP/1.1 200 ")
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="packet filters of sockets are Linux's")
+def test_port_that_is_about_to_close_loses_nobody_who_has_connected() -> None:
+    """Who comes later gets no connection, instead of one that is reset when the port closes."""
+    with closing(socket.create_server(("127.0.0.1", 0))) as listener:
+        address = listener.getsockname()
+        with closing(socket.create_connection(address, timeout=30)) as early:
+            refuse_new_connections(listener)
+            with pytest.raises(TimeoutError):
+                socket.create_connection(address, timeout=0.2)
+            early.sendall(b"a request")
+            waiting = accepted(listener)
+            assert len(waiting) == 1
+            with closing(waiting[0]) as connection:
+                connection.settimeout(30)
+                assert connection.recv(100) == b"a request"
 
 
 def test_json_log_holds_one_object_a_line(start_server: StartServer, red_png: bytes) -> None:

@@ -63,6 +63,7 @@ def test_unknown_flag_is_refused_with_the_nearest_name() -> None:
         ("device", "gpu", "auto, cuda, cpu"),
         ("drain_seconds", "nan", "0 to 3600"),
         ("drain_seconds", "inf", "0 to 3600"),
+        ("upload_timeout_seconds", "0", "0.1 to 3600"),
         ("max_frame_bytes", "16MB", "1024 to 1073741824"),
         ("log_format", "xml", "text, json"),
         ("host", "", "text"),
@@ -86,6 +87,10 @@ def test_all_bad_values_are_told_at_once() -> None:
     ("given", "message"),
     [
         ({"max_frame_bytes": 2048, "max_request_bytes": 1024}, "max_frame_bytes is larger than max_request_bytes"),
+        (
+            {"max_request_bytes": 64 * 1024**2, "max_upload_bytes_in_flight": 32 * 1024**2},
+            "max_request_bytes is larger than max_upload_bytes_in_flight",
+        ),
         (
             {"max_frames_per_request": 11, "max_queue_frames": 10},
             "max_frames_per_request is larger than max_queue_frames",

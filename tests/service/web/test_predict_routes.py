@@ -107,6 +107,14 @@ async def test_other_evidence_is_refused_with_what_is_allowed(client: httpx.Asyn
     assert reply.json()["detail"] == f"evidence is {value!r}; allowed: 'true' or 'false'"
 
 
+async def test_unknown_parameter_is_refused_with_what_is_allowed(client: httpx.AsyncClient, red_png: bytes) -> None:
+    reply = await client.post("/predict?evidence=true&evidnce=true", files={"file": red_png})
+    assert reply.status_code == 400
+    assert reply.json()["code"] == "invalid_parameter"
+    assert reply.json()["detail"] == "the query has a parameter 'evidnce'; allowed: evidence"
+    assert (reply.json()["parameter"], reply.json()["allowed"]) == ("evidnce", ["evidence"])
+
+
 async def test_bad_frame_among_good_ones_fails_alone(client: httpx.AsyncClient, red_png: bytes) -> None:
     files = [("file", ("1.png", red_png)), ("files", ("2.jpg", b"text")), ("file", ("3.png", red_png))]
     reply = await client.post("/predict", files=files)
@@ -241,6 +249,30 @@ async def test_client_that_leaves_frees_its_place(
         gc.collect()
     assert sent[0]["status"] == 499
     assert [record.message for record in caplog.records if record.name == "asyncio"] == []
+
+
+async def test_frames_are_held_until_they_are_answered(
+    open_client: OpenClient, gated: GatedSession, red_png: bytes
+) -> None:
+    """While one frame runs there is no room for a second one; the metric tells its bytes."""
+    async with open_client(
+        gated_load(gated), max_frame_bytes=1024, max_request_bytes=1024, max_upload_bytes_in_flight=1024
+    ) as client:
+        raw = {"content": red_png + bytes(1000 - len(red_png)), "headers": {"Content-Type": "image/png"}}
+        memory = client.app.state.upload_memory  # type: ignore[attr-defined]
+        first = asyncio.create_task(client.post("/predict", **raw))
+        await asyncio.to_thread(gated.entered.acquire)
+        held = (await client.get("/metrics")).text
+        refused = await client.post("/predict", **raw)
+        gated.gate.set()
+        assert (await first).status_code == 200
+        assert memory.held_bytes == 0
+        assert (await client.post("/predict", **raw)).status_code == 200
+    assert "roadcue_upload_bytes 1000.0" in held
+    assert refused.status_code == 429
+    assert refused.headers["retry-after"] == "1"
+    assert refused.json()["code"] == "uploads_full"
+    assert (refused.json()["held_bytes"], refused.json()["limit_bytes"]) == (1000, 1024)
 
 
 async def test_unexpected_failure_of_the_only_frame_is_a_500_that_tells_nothing(

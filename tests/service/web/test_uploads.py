@@ -1,5 +1,6 @@
 """Hostile and honest bodies, byte by byte."""
 
+import asyncio
 from collections.abc import AsyncIterator
 from contextlib import aclosing
 
@@ -17,12 +18,15 @@ from service.errors import (
     UnexpectedField,
     UnsupportedContentEncoding,
     UnsupportedContentType,
+    UploadsFull,
+    UploadTimeout,
 )
+from service.web.upload_memory import UploadMemory, UploadShare
 from service.web.uploads import UploadedFrame, UploadLimits, file_name, read_frames
 
 pytestmark = pytest.mark.anyio
 
-LIMITS = UploadLimits(max_frame_bytes=100, max_request_bytes=1000, max_frames=3)
+LIMITS = UploadLimits(max_frame_bytes=100, max_request_bytes=1000, max_frames=3, timeout_s=60)
 FORM = "multipart/form-data; boundary=b"
 
 
@@ -40,6 +44,11 @@ def part(parameters: str, content: bytes, content_type: str = "") -> bytes:
 def file_part(content: bytes, name: str = "a.jpg", field: str = "file") -> tuple[str, bytes]:
     """A part that holds a file."""
     return f'name="{field}"; filename="{name}"', content
+
+
+def a_share(limit_bytes: int = 10_000_000) -> UploadShare:
+    """What one request holds, where no other does."""
+    return UploadShare(UploadMemory(limit_bytes))
 
 
 class Body:
@@ -63,7 +72,7 @@ async def frames_of(
     """The frames of a body that arrives in pieces of a few bytes."""
     pieces = [body[start : start + piece] for start in range(0, len(body), piece)] or [b""]
     typed = {"Content-Type": content_type} if content_type is not None else {}
-    return await read_frames(Body(pieces, {**typed, **headers}).request, limits)
+    return await read_frames(Body(pieces, {**typed, **headers}).request, limits, a_share())
 
 
 async def test_files_of_both_fields_are_frames_in_their_order() -> None:
@@ -105,7 +114,7 @@ async def test_too_large_frame_fails_alone() -> None:
 
 async def test_raw_frame_is_dropped_with_the_first_byte_too_many() -> None:
     body = Body([b"x" * 60, b"x" * 60, b"never asked for"], {"Content-Type": "image/png"})
-    frame = (await read_frames(body.request, LIMITS))[0]
+    frame = (await read_frames(body.request, LIMITS, a_share()))[0]
     assert isinstance(frame.error, FrameTooLarge)
     assert body.taken == 2
 
@@ -119,7 +128,7 @@ async def test_announced_size_is_refused_before_anything_is_read(
 ) -> None:
     body = Body([b"never asked for"], {"Content-Type": content_type, "Content-Length": announced})
     with pytest.raises(error):
-        await read_frames(body.request, LIMITS)
+        await read_frames(body.request, LIMITS, a_share())
     assert body.taken == 0
 
 
@@ -127,7 +136,7 @@ async def test_request_too_large_is_refused_as_it_arrives() -> None:
     start = part('name="file"; filename="a"', b"")[:-2]
     body = Body([start, b"x" * 600, b"x" * 600, b"never asked for"], {"Content-Type": FORM})
     with pytest.raises(RequestTooLarge, match="allowed are 1000"):
-        await read_frames(body.request, LIMITS)
+        await read_frames(body.request, LIMITS, a_share())
     assert body.taken == 3
 
 
@@ -140,7 +149,7 @@ async def test_ten_thousand_parts_are_refused_at_the_first_too_many() -> None:
     pieces = [part(*file_part(b"")) for _ in range(10_000)]
     body = Body(pieces, {"Content-Type": FORM})
     with pytest.raises(TooManyFrames):
-        await read_frames(body.request, UploadLimits(100, 10_000_000, 64))
+        await read_frames(body.request, UploadLimits(100, 10_000_000, 64, 60), a_share())
     assert body.taken <= 66
 
 
@@ -183,7 +192,7 @@ async def test_frame_without_name_counts_like_any_other() -> None:
 async def test_ten_thousand_empty_inputs_are_refused() -> None:
     body = Body([part(*file_part(b"", "")) for _ in range(10_000)], {"Content-Type": FORM})
     with pytest.raises(TooManyFrames):
-        await read_frames(body.request, UploadLimits(100, 10_000_000, 64))
+        await read_frames(body.request, UploadLimits(100, 10_000_000, 64, 60), a_share())
     assert body.taken <= 68
 
 
@@ -215,7 +224,7 @@ async def test_form_without_file_is_refused(body: bytes) -> None:
 )
 async def test_malformed_multipart_is_refused(body: bytes, content_type: str) -> None:
     with pytest.raises(MalformedMultipart):
-        await frames_of(body, content_type, limits=UploadLimits(100, 100_000, 3))
+        await frames_of(body, content_type, limits=UploadLimits(100, 100_000, 3, 60))
 
 
 @given(body=st.binary(max_size=300))
@@ -290,5 +299,49 @@ async def test_stream_is_closed_behind_a_refused_request() -> None:
                 closed.append(True)
 
     body = Body([b"x" * 60, b"x" * 60, b""], {"Content-Type": "image/png"})
-    await read_frames(Watched(body.request.scope, body.request.receive), LIMITS)
+    await read_frames(Watched(body.request.scope, body.request.receive), LIMITS, a_share())
     assert closed == [True]
+
+
+async def test_share_holds_the_bytes_of_the_frames_and_nothing_else() -> None:
+    share = a_share()
+    body = body_of(file_part(b"x" * 30), file_part(b"x" * 101), file_part(b"y" * 20))
+    await read_frames(Body([body[:200], body[200:]], {"Content-Type": FORM}).request, LIMITS, share)
+    assert share.held_bytes == 50
+
+
+@pytest.mark.parametrize("pieces", [[b"x" * 60, b"x" * 60, b""], [b"x" * 120, b""]])
+async def test_frame_that_is_dropped_holds_nothing(pieces: list[bytes]) -> None:
+    share = a_share()
+    await read_frames(Body(pieces, {"Content-Type": "image/png"}).request, LIMITS, share)
+    assert share.held_bytes == 0
+
+
+async def test_upload_beyond_the_memory_is_refused_as_it_arrives() -> None:
+    body = Body([b"x" * 30, b"x" * 30, b"never asked for"], {"Content-Type": "image/png"})
+    with pytest.raises(UploadsFull, match="30 bytes of frames are in memory, 30 more have no room; allowed are 50"):
+        await read_frames(body.request, LIMITS, a_share(50))
+    assert body.taken == 2
+
+
+async def test_announced_upload_without_room_is_refused_before_anything_is_read() -> None:
+    body = Body([b"never asked for"], {"Content-Type": "image/png", "Content-Length": "51"})
+    with pytest.raises(UploadsFull):
+        await read_frames(body.request, LIMITS, a_share(50))
+    assert body.taken == 0
+
+
+@pytest.mark.parametrize(
+    ("content_type", "start"), [("image/png", b"x" * 30), (FORM, part('name="file"; filename="a"', b"x" * 30)[:-2])]
+)
+async def test_body_that_does_not_arrive_in_time_is_refused(content_type: str, start: bytes) -> None:
+    first = [{"type": "http.request", "body": start, "more_body": True}]
+
+    async def receive() -> dict[str, object]:
+        return first.pop() if first else await asyncio.get_running_loop().create_future()
+
+    headers = [(b"content-type", content_type.encode())]
+    request = Request({"type": "http", "method": "POST", "path": "/predict", "headers": headers}, receive)
+    with pytest.raises(UploadTimeout, match=r"within 0\.05 seconds") as refused:
+        await read_frames(request, UploadLimits(100, 1000, 3, timeout_s=0.05), a_share())
+    assert refused.value.facts["timeout_seconds"] == 0.05

@@ -1,0 +1,63 @@
+"""How many bytes of frames all requests hold together, from their arrival until their answer.
+
+Only the event loop's thread may use it.
+"""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from service.errors import UploadsFull
+
+
+class UploadMemory:
+    """A bound on the bytes of frames in memory.
+
+    >>> memory = UploadMemory(limit_bytes=100)
+    >>> with memory.share() as share:
+    ...     share.take(60)
+    ...     memory.held_bytes
+    60
+    >>> memory.held_bytes
+    0
+    """
+
+    def __init__(self, limit_bytes: int) -> None:
+        self.limit_bytes, self.held_bytes = limit_bytes, 0
+
+    @contextmanager
+    def share(self) -> Iterator["UploadShare"]:
+        """What one request holds; given back at the end of the block, however it ends."""
+        share = UploadShare(self)
+        try:
+            yield share
+        finally:
+            share.give_back(share.held_bytes)
+
+
+class UploadShare:
+    """What one request holds of the memory."""
+
+    def __init__(self, memory: UploadMemory) -> None:
+        self._memory, self.held_bytes = memory, 0
+
+    def take(self, count: int) -> None:
+        """Hold `count` bytes more. Raises UploadsFull, and holds none of them, where they have no room."""
+        self.refuse_without_room(count)
+        self._memory.held_bytes += count
+        self.held_bytes += count
+
+    def give_back(self, count: int) -> None:
+        """Hold `count` bytes less."""
+        self._memory.held_bytes -= count
+        self.held_bytes -= count
+
+    def refuse_without_room(self, count: int) -> None:
+        """Raises UploadsFull when `count` bytes more have no room now."""
+        held, limit = self._memory.held_bytes, self._memory.limit_bytes
+        if held + count > limit:
+            raise UploadsFull(
+                f"{held} bytes of frames are in memory, {count} more have no room; allowed are {limit} over all "
+                "requests. Ask again later",
+                held_bytes=held,
+                limit_bytes=limit,
+            )
