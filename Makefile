@@ -24,10 +24,10 @@ test: $(VENV)/.complete ## install everything and run the quick tests
 	@$(BIN)/python -m pytest $(ARGS)
 
 install-test: $(VENV)/.complete ## clone the last commit and start it as a newcomer does
-	@$(BIN)/python -m pytest -m install $(ARGS)
+	@$(BIN)/python -m pytest -m install tests/deployment $(ARGS)
 
 docker-test: $(VENV)/.complete ## build and start the image and the compose file, and test them
-	@$(BIN)/python -m pytest -m docker $(ARGS)
+	@$(BIN)/python -m pytest -m docker tests/deployment $(ARGS)
 
 lint: $(VENV)/.complete ## check style and format
 	@$(BIN)/ruff check .

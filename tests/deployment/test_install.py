@@ -53,21 +53,22 @@ class Served:
         self.lines: list[str] = []
 
     def url(self) -> str:
-        """Where it answers; fails with what it wrote when it ends before."""
+        """Where it answers, once it is ready; fails with what it wrote when it ends before."""
         guard = threading.Timer(INSTALL_LIMIT_S, self.kill)
         guard.start()
         try:
-            return self._listening()
+            self._read_until(" ready ")
         finally:
             guard.cancel()
+        return re.findall(r"listening .*?(http://[\w.:]+)", "".join(self.lines))[0]
 
-    def _listening(self) -> str:
+    def _read_until(self, text: str) -> None:
         assert self.process.stderr
         for line in self.process.stderr:
             self.lines.append(line)
-            if "listening" in line and (found := re.search(r"http://[\w.:]+", line)):
-                return found[0]
-        pytest.fail(f"`make serve` ended before it listened:\n{''.join(self.lines)[-4000:]}")
+            if text in line:
+                return
+        pytest.fail(f"`make serve` ended before it was ready:\n{''.join(self.lines)[-4000:]}")
 
     def interrupt(self) -> None:
         """Ctrl-C: the terminal signals the whole group. Returns when all of it has ended."""
