@@ -321,6 +321,7 @@ def _value(text: str) -> object:
 def _check_free(path: Path, overwrite: bool) -> None:
     if path.exists() and not overwrite:
         raise InvalidConfiguration(f"{path} is there already: --overwrite replaces it")
+    path.parent.mkdir(parents=True, exist_ok=True)
 
 
 def _check_run_folder(folder: Path, resume: bool) -> None:

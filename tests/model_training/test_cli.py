@@ -42,7 +42,7 @@ def test_every_command_has_help_with_its_defaults(command: str) -> None:
 
 def test_data_writes_a_page_and_names_the_next_command(data: Path, tmp_path: Path) -> None:
     """And does not overwrite it unasked."""
-    page = tmp_path / "report.html"
+    page = tmp_path / "folder that is not there" / "report.html"
     told = invoke("data", data, "--output", page)
     assert told.exit_code == 0, told.output
     assert f"Next: roadcue-train train {data}" in told.output
