@@ -6,7 +6,6 @@
 import base64
 import io
 import json
-import re
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
@@ -15,13 +14,13 @@ from typing import Literal
 
 import jinja2
 import numpy as np
-from markupsafe import Markup, escape
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from numpy.typing import NDArray
 from PIL import Image, ImageDraw, ImageOps
 from rich.console import Console
 from rich.table import Table
+from rich.text import Text
 
 from model_training.label_table import ABSENT, PRESENT, UNKNOWN, LabelTable
 from model_training.sources.annotated_frame import Box
@@ -185,14 +184,14 @@ CONDITIONS_BEYOND_COUNTS = (
     Condition(
         "Shared low-level features",
         "cannot be told",
-        "Counts do not show whether labels profit from one trunk. `roadcue-train compare` measures it: one network on "
-        "all labels against one network per label.",
+        "Counts do not show whether labels profit from one trunk. To measure it, train one network on all labels and "
+        "one per label on the same budget, and compare.",
     ),
     Condition(
         "A network that is big enough",
         "cannot be told",
-        "Counts do not show whether one trunk has room for all labels. `roadcue-train compare` with trunks of two "
-        "sizes shows whether a larger one closes a gap.",
+        "Counts do not show whether one trunk has room for all labels. Make that comparison with trunks of two sizes: "
+        "a larger one that closes a gap says that the smaller had too little.",
     ),
 )
 
@@ -275,16 +274,26 @@ def _label_table(report: DataReport) -> Table:
 
 
 def _source_table(report: DataReport) -> Table:
-    table = Table(title="Positive / negative per source (what is missing is unknown)", title_justify="left")
-    for column in ("source", "split"):
+    """One row a source, in it one line a label: so it is no wider with more labels."""
+    table = Table(title="Entries per source", title_justify="left", show_lines=True)
+    for column in ("source", "label"):
         table.add_column(column)
-    for column in ("frames", "scenes", "boxed", *report.labels):
-        table.add_column(column, justify="right")
+    for column in ("known", "positive", "negative", "unknown"):
+        table.add_column(column, justify="right", no_wrap=True)
     for source in report.sources:
-        entries = (f"{entry.positive:,} / {entry.negative:,}" if entry.known else "-" for entry in source.entries)
-        counts = (f"{count:,}" for count in (source.frames, source.groups, source.boxed))
-        table.add_row(source.source, source.split or "unstated", *counts, *entries)
+        counts = [
+            "\n".join(f"{getattr(entries, column):,}" for entries in source.entries)
+            for column in ("known", "positive", "negative", "unknown")
+        ]
+        table.add_row(Text(_described(source)), "\n".join(report.labels), *counts)
     return table
+
+
+def _described(source: SourceCounts) -> str:
+    return (
+        f"{source.source}\nframes ({source.split or 'unstated'}): {source.frames:,}\n"
+        f"scenes: {source.groups:,}\nwith boxes: {source.boxed:,}"
+    )
 
 
 def _pair_table(report: DataReport) -> Table:
@@ -340,7 +349,6 @@ def save_html(report: DataReport, table: LabelTable, path: Path) -> None:
     Pictures come from rows for training where there are any; a picture that cannot be read is left out.
     """
     environment = jinja2.Environment(autoescape=True, trim_blocks=True, lstrip_blocks=True)
-    environment.filters["with_code"] = _with_code
     environment.filters["thousands"] = lambda count: f"{count:,}"
     template = environment.from_string(Path(__file__).with_suffix(".html").read_text(encoding="utf-8"))
     page = template.render(
@@ -353,11 +361,6 @@ def save_html(report: DataReport, table: LabelTable, path: Path) -> None:
         listed=LISTED,
     )
     path.write_text(page, encoding="utf-8")
-
-
-def _with_code(text: str) -> Markup:
-    """Text whose `backticks` become code."""
-    return Markup(re.sub(r"`([^`]+)`", r"<code>\1</code>", str(escape(text))))  # noqa: S704 - escaped just here
 
 
 def _themes() -> tuple[tuple[str, _Theme], ...]:

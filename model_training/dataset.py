@@ -4,10 +4,10 @@
 """
 
 import math
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypeVar
 
 import numpy as np
 import torch
@@ -17,13 +17,30 @@ from torch.utils.data import Dataset, Sampler
 
 from model_training.augmentation import Sample, augmented
 from model_training.configuration import TrainingConfiguration
+from model_training.errors import AnnotationError
 from model_training.label_table import ABSENT, PRESENT, UNKNOWN, LabelTable
 from model_training.sources.annotated_frame import Box
+from model_training.sources.readable_images import LIMITS
 from model_training.teacher import SoftTargets
+from service.errors import FrameError
 from service.inference.decoding import FrameLimits, decode_at_least, decode_frame, resize
 
-LIMITS = FrameLimits()
 GRID_STRIDE = 8
+
+Decoded = TypeVar("Decoded")
+
+
+class ImageChanged(AnnotationError):
+    """An image that could be decoded while the table was loaded no longer can.
+
+    A DataLoader raises what a worker raised anew, from nothing but the text of its traceback: so one text is all that
+    this error is made of, and of a traceback it keeps the last line, which is its own message.
+    """
+
+    def __init__(self, said: str) -> None:
+        last = said.rstrip().rpartition("\n")[2].removeprefix(f"{__name__}.{type(self).__name__}: ")
+        file, _, message = last.partition(": ")
+        super().__init__(Path(file), None, message)
 
 
 class Draw(NamedTuple):
@@ -47,9 +64,13 @@ class Batch:
     def to(self, device: torch.device) -> "Batch":
         return Batch(*(getattr(self, name).to(device, non_blocking=True) for name in self.__slots__))
 
+    def pin_memory(self) -> "Batch":
+        """A copy in page-locked memory, from where a GPU fetches it while the CPU goes on; a DataLoader calls this."""
+        return Batch(*(getattr(self, name).pin_memory() for name in self.__slots__))
+
 
 class TrainingFrames(Dataset[dict[str, Any]]):
-    """Indexed by `Draw`: the row's frame, augmented, with its targets."""
+    """Indexed by `Draw`: the row's frame, augmented, with its targets; raises ImageChanged."""
 
     def __init__(self, table: LabelTable, soft: SoftTargets, configuration: TrainingConfiguration) -> None:
         self._table, self._soft, self._configuration = table, soft, configuration
@@ -66,9 +87,7 @@ class TrainingFrames(Dataset[dict[str, Any]]):
     def _sample(self, row: int) -> Sample:
         table, configuration = self._table, self._configuration
         # A crop keeps its detail only when there are more pixels than the network takes.
-        frame_HWC = decode_at_least(
-            table.images[row].read_bytes(), 2 * configuration.height, 2 * configuration.width, LIMITS
-        )
+        frame_HWC = _decoded(decode_at_least, table.images[row], 2 * configuration.height, 2 * configuration.width)
         entries = dict(zip(table.labels, table.entries_NL[row].tolist(), strict=True))
         soft_L = self._soft.probabilities_NL[row]
         soft = {label: float(p) for label, p in zip(table.labels, soft_L, strict=True) if not math.isnan(p)}
@@ -76,7 +95,7 @@ class TrainingFrames(Dataset[dict[str, Any]]):
 
 
 class EvaluationFrames(Dataset[NDArray[np.uint8]]):
-    """Frames exactly as the service decodes them: uint8 [H, W, 3]."""
+    """Frames exactly as the service decodes them: uint8 [H, W, 3]; raises ImageChanged."""
 
     def __init__(self, images: tuple[Path, ...], height: int, width: int) -> None:
         self._images, self._height, self._width = images, height, width
@@ -85,7 +104,17 @@ class EvaluationFrames(Dataset[NDArray[np.uint8]]):
         return len(self._images)
 
     def __getitem__(self, row: int) -> NDArray[np.uint8]:
-        return decode_frame(self._images[row].read_bytes(), self._height, self._width, LIMITS).frame_HWC
+        return _decoded(decode_frame, self._images[row], self._height, self._width).frame_HWC
+
+
+def _decoded(
+    decode: Callable[[bytes, int, int, FrameLimits], Decoded], image: Path, height: int, width: int
+) -> Decoded:
+    try:
+        return decode(image.read_bytes(), height, width, LIMITS)
+    except (FrameError, OSError) as error:
+        reason = " ".join(str(error).split())
+        raise ImageChanged(f"{image}: could be decoded when the data was loaded, now it cannot: {reason}") from error
 
 
 def targets(sample: Sample, labels: tuple[str, ...], frame_size: tuple[int, ...]) -> dict[str, NDArray[Any]]:

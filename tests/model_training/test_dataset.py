@@ -1,3 +1,4 @@
+import pickle
 from collections import Counter
 
 import numpy as np
@@ -9,8 +10,10 @@ from model_training.augmentation import Sample
 from model_training.configuration import AugmentationConfiguration, TrainingConfiguration
 from model_training.dataset import (
     BalancedBatches,
+    Batch,
     Draw,
     EvaluationFrames,
+    ImageChanged,
     TrainingFrames,
     box_cells,
     collate,
@@ -176,6 +179,64 @@ def test_batch_has_the_promised_shapes_and_types(table):
         "soft_known_BL": ((2, 2), torch.bool),
         "cells_BLhw": ((2, 2, 2, 3), torch.int8),
     }
+
+
+class PinnableTensor:
+    """Page-locked memory without a GPU."""
+
+    def __init__(self, name, is_pinned=False):
+        self.name, self.is_pinned = name, is_pinned
+
+    def pin_memory(self):
+        return PinnableTensor(self.name, is_pinned=True)
+
+
+def test_pinned_batch_has_every_tensor_pinned_in_its_place():
+    pinned = Batch(*(PinnableTensor(name) for name in Batch.__slots__)).pin_memory()
+    assert isinstance(pinned, Batch)
+    assert [(getattr(pinned, name).name, getattr(pinned, name).is_pinned) for name in Batch.__slots__] == [
+        (name, True) for name in Batch.__slots__
+    ]
+
+
+@pytest.mark.gpu
+def test_loader_that_pins_hands_out_pinned_batches(table):
+    sampler = BalancedBatches(table.sources, exponent=0.5, batch_size=2, seed=3)
+    frames = TrainingFrames(table, taught(table), configuration())
+    for batch in DataLoader(frames, batch_sampler=sampler, collate_fn=collate, pin_memory=True):
+        assert all(getattr(batch, name).is_pinned() for name in batch.__slots__)
+
+
+def check_names_in_one_line(raised, image):
+    assert str(raised).startswith(f"{image}: could be decoded when the data was loaded, now it cannot: ")
+    assert (raised.file, raised.line) == (image, None)
+    assert "\n" not in str(raised)
+
+
+@pytest.mark.parametrize("content", [b"\x89PNG\r\n\x1a\n", b"<html>", None])
+def test_image_that_is_damaged_replaced_or_deleted_after_loading_is_named_in_one_line(table, content):
+    broken = table.images[4]
+    broken.unlink() if content is None else broken.write_bytes(content)
+    with pytest.raises(ImageChanged) as raised:
+        TrainingFrames(table, taught(table), configuration())[Draw(4, (0,))]
+    check_names_in_one_line(raised.value, broken)
+    with pytest.raises(ImageChanged) as raised:
+        EvaluationFrames(table.images, 16, 24)[4]
+    check_names_in_one_line(raised.value, broken)
+
+
+def test_changed_image_is_named_in_one_line_also_where_another_process_meets_it(table):
+    table.images[4].write_bytes(b"<html>")
+    with pytest.raises(ImageChanged) as raised:
+        batches_of(table, workers=1)
+    check_names_in_one_line(raised.value, table.images[4])
+
+
+def test_changed_image_is_the_same_error_after_a_journey_between_processes():
+    """Also where the path itself holds a colon."""
+    error = ImageChanged("a: b/c.png: now: gone")
+    again = pickle.loads(pickle.dumps(error))
+    assert str(again) == str(error) == "a: b/c.png: now: gone"
 
 
 def test_evaluation_frames_are_those_that_are_served(street_photograph, tmp_path):

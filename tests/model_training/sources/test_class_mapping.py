@@ -61,7 +61,7 @@ def test_star_stands_for_every_class_not_named():
     assert mapping.meaning("car") == meaning("car")
 
 
-@pytest.mark.parametrize("bad", ["Stop Sign", "", [], ["car", "??bus"], "?"])
+@pytest.mark.parametrize("bad", ["Stop Sign", "", [], ["car", "??bus"], "?", "stop__sign", "car_"])
 def test_meaning_that_is_no_label_is_refused(bad):
     with pytest.raises(InvalidConfiguration, match="class 'sign' maps to"):
         ClassMapping(COCO, {"sign": bad}, LABELS)
