@@ -17,7 +17,7 @@ from torch.utils.data import Dataset, Sampler
 
 from model_training.augmentation import Sample, augmented
 from model_training.configuration import TrainingConfiguration
-from model_training.errors import AnnotationError
+from model_training.errors import ImageChanged
 from model_training.label_table import ABSENT, PRESENT, UNKNOWN, LabelTable
 from model_training.sources.annotated_frame import Box
 from model_training.sources.readable_images import LIMITS
@@ -28,19 +28,6 @@ from service.inference.decoding import FrameLimits, decode_at_least, decode_fram
 GRID_STRIDE = 8
 
 Decoded = TypeVar("Decoded")
-
-
-class ImageChanged(AnnotationError):
-    """An image that could be decoded while the table was loaded no longer can.
-
-    A DataLoader raises what a worker raised anew, from nothing but the text of its traceback: so one text is all that
-    this error is made of, and of a traceback it keeps the last line, which is its own message.
-    """
-
-    def __init__(self, said: str) -> None:
-        last = said.rstrip().rpartition("\n")[2].removeprefix(f"{__name__}.{type(self).__name__}: ")
-        file, _, message = last.partition(": ")
-        super().__init__(Path(file), None, message)
 
 
 class Draw(NamedTuple):

@@ -3,6 +3,7 @@
     TrainingError
       InvalidConfiguration         a recipe, data description or flag has an unknown key or a bad value
       AnnotationError              an annotation file says something that cannot be used; names file and line
+        ImageChanged                 an image could be decoded when the data was loaded, and no longer can
       SplitError                   the rows cannot be split as asked
       TrainingDiverged             the cost is no longer a number
       CheckpointError              a checkpoint cannot be read or belongs to another configuration
@@ -32,6 +33,19 @@ class AnnotationError(TrainingError):
     def __init__(self, file: Path, line: int | None, message: str) -> None:
         self.file, self.line, self.message = file, line, message
         super().__init__(f"{file}:{line}: {message}" if line else f"{file}: {message}")
+
+
+class ImageChanged(AnnotationError):
+    """An image that could be decoded while the table was loaded no longer can.
+
+    A DataLoader raises what a worker raised anew, from nothing but the text of its traceback: so one text is all that
+    this error is made of, and of a traceback it keeps the last line, which is its own message.
+    """
+
+    def __init__(self, said: str) -> None:
+        last = said.rstrip().rpartition("\n")[2].removeprefix(f"{__name__}.{type(self).__name__}: ")
+        file, _, message = last.partition(": ")
+        super().__init__(Path(file), None, message)
 
 
 class SplitError(TrainingError):

@@ -13,12 +13,12 @@ from model_training.dataset import (
     Batch,
     Draw,
     EvaluationFrames,
-    ImageChanged,
     TrainingFrames,
     box_cells,
     collate,
     targets,
 )
+from model_training.errors import ImageChanged
 from model_training.teacher import SoftTargets
 from service.inference.decoding import FrameLimits, decode_frame
 from tests.model_training.images import write_image
