@@ -37,20 +37,17 @@ def network_logits(
     images: Sequence[Path],
     size: tuple[int, int],
     device: torch.device,
-    workers: int = 0,
 ) -> NDArray[np.float32]:
     """Raw logits [N, L] in float32, of frames decoded as the service does; the network is left in evaluation mode."""
     network.eval()
     with torch.inference_mode():
-        batches = [network(frames.to(device)).logits_BL.cpu() for frames in _loader(images, size, workers)]
+        batches = [network(frames.to(device)).logits_BL.cpu() for frames in _loader(images, size)]
     return torch.cat(batches).numpy().astype(np.float32)
 
 
-def session_probabilities(
-    session: ModelSession, images: Sequence[Path], size: tuple[int, int], workers: int = 0
-) -> NDArray[np.float32]:
+def session_probabilities(session: ModelSession, images: Sequence[Path], size: tuple[int, int]) -> NDArray[np.float32]:
     """Calibrated probabilities [N, L] of an exported file, as the service answers them."""
-    batches = [session.run(frames.numpy()).probabilities_BL for frames in _loader(images, size, workers)]
+    batches = [session.run(frames.numpy()).probabilities_BL for frames in _loader(images, size)]
     return np.concatenate(batches)
 
 
@@ -146,9 +143,9 @@ def _figure(
     )
 
 
-def _loader(images: Sequence[Path], size: tuple[int, int], workers: int) -> DataLoader[torch.Tensor]:
+def _loader(images: Sequence[Path], size: tuple[int, int]) -> DataLoader[torch.Tensor]:
     frames = EvaluationFrames(tuple(images), *size)
-    return DataLoader(frames, batch_size=16, num_workers=workers, collate_fn=_stacked)  # type: ignore[arg-type]
+    return DataLoader(frames, batch_size=16, collate_fn=_stacked)  # type: ignore[arg-type]
 
 
 def _stacked(frames: Sequence[NDArray[np.uint8]]) -> torch.Tensor:
