@@ -19,7 +19,7 @@ def write_painted_frames(folder: Path, count: int = 56, test: int = 10) -> Path:
     for number in range(count + test):
         split, source = ("train", f"painter_{number % 2}") if number < count else ("test", "gallery")
         name, entries = f"images/{number}.jpg", [number % 2, number // 2 % 2]
-        drawn = _paint(folder / name, entries, np.random.default_rng(number))
+        drawn = _paint(folder / name, entries, number)
         known = ["" if split == "train" and (number + j) % 5 == 4 else str(e) for j, e in enumerate(entries)]
         labels.append(f"{name},{known[0]},{known[1]},{split},scene{number},{source},CC0-1.0")
         said = [label for label, entry in zip(LABELS, known, strict=True) if entry == "1"]
@@ -29,9 +29,12 @@ def write_painted_frames(folder: Path, count: int = 56, test: int = 10) -> Path:
     return folder
 
 
-def _paint(path: Path, entries: list[int], random: np.random.Generator) -> dict[str, tuple[float, float, float, float]]:
-    """Write a frame of 64 x 96 pixels; red squares are on the left half, green ones on the right."""
-    frame = np.full((64, 96, 3), random.integers(90, 150), np.uint8)
+def _paint(path: Path, entries: list[int], number: int) -> dict[str, tuple[float, float, float, float]]:
+    """Write a frame of 64 x 96 pixels; red squares are on the left half, green ones on the right.
+
+    Each of up to 80 frames has a grey of its own: two empty ones of the same grey would be one frame.
+    """
+    random, frame = np.random.default_rng(number), np.full((64, 96, 3), 80 + number * 37 % 80, np.uint8)
     boxes = {}
     for side, (label, present) in enumerate(zip(LABELS, entries, strict=True)):
         if present:
