@@ -2,7 +2,7 @@
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
-# Further arguments of the command that is run: make serve ARGS='--port 9000', make test ARGS='-k upload'.
+# Further arguments of the command that is run: make serve ARGS='--port 9000', make test ARGS='-n 0 -k upload'.
 ARGS ?=
 VERSION = $(shell sed -n 's/^__version__ = "\(.*\)"/\1/p' service/__init__.py)
 PIP_INSTALL = $(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt
@@ -20,8 +20,9 @@ help: ## list the commands
 serve: $(VENV)/.serving ## install what serving needs and start the service on port 8000
 	@exec $(BIN)/roadcue serve $(ARGS)
 
-test: $(VENV)/.complete ## install everything and run the quick tests
-	@$(BIN)/python -m pytest $(ARGS)
+# The tests of a module share what is slow to set up and stay in one process; the slowest modules come first.
+test: $(VENV)/.complete ## install everything and run the quick tests, on up to four cores
+	@$(BIN)/python -m pytest -n auto --maxprocesses 4 --dist loadscope --no-loadscope-reorder $(ARGS)
 
 install-test: $(VENV)/.complete ## clone the last commit and start it as a newcomer does
 	@$(BIN)/python -m pytest -m install tests/deployment $(ARGS)

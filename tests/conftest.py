@@ -7,6 +7,9 @@ import pytest
 
 # Before anything imports it: ONNX Runtime otherwise reports its use over the network, and tests stay on this machine.
 os.environ["ORT_DISABLE_TELEMETRY"] = "1"
+# The networks of the tests are tiny: PyTorch's threads would cost more time in waiting for each other than they save,
+# and the more so where several test processes share the cores.
+os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 REPOSITORY = Path(__file__).resolve().parents[1]
 
