@@ -9,7 +9,6 @@ import onnx
 import pytest
 import torch
 
-from model_training import checkpoints
 from model_training.calibration import IDENTITY
 from model_training.dataset import EvaluationFrames
 from model_training.errors import ParityError
@@ -26,7 +25,7 @@ from tests.model_training.painted_frames import LABELS, write_painted_frames
 from tests.model_training.test_trainer import CONFIGURATION as SMALL
 from tests.model_training.test_trainer import painted_rows
 
-CONFIGURATION = SMALL.model_copy(update={"epochs": 6})
+CONFIGURATION = SMALL.model_copy(update={"epochs": 12, "patience": 12})
 CALIBRATION = {"red": Calibration(temperature=2.0, bias=0.5), "green": Calibration(temperature=0.5, bias=-1.0)}
 THRESHOLDS = {"red": 0.4, "green": 0.6}
 FIGURE = Figure(test_set="t", label="red", metric="average_precision", value=1, low=1, high=1, n=3, positives=2)
@@ -50,10 +49,10 @@ def table(rows: TrainingRows) -> LabelTable:
 @pytest.fixture(scope="module")
 def served(rows: TrainingRows, tmp_path_factory: pytest.TempPathFactory) -> ServedNetwork:
     """A network that has learned something, so that its answers differ from frame to frame."""
-    folder = tmp_path_factory.mktemp("trained")
-    Trainer(CONFIGURATION, rows, folder, torch.device("cpu")).fit()
+    trainer = Trainer(CONFIGURATION, rows, tmp_path_factory.mktemp("trained"), torch.device("cpu"))
+    trainer.fit()
     network = random_network()
-    network.load_state_dict(checkpoints.load(folder / checkpoints.BEST)[1]["network"])
+    network.load_state_dict(trainer.average.module.state_dict())
     return ServedNetwork(network, LABELS, CALIBRATION)
 
 
@@ -73,8 +72,8 @@ def test_file_computes_calibrated_probabilities_of_the_network(
     served: ServedNetwork, exported: Path, table: LabelTable
 ) -> None:
     """sigmoid(logit / temperature + bias), computed here from the network's logits in float64."""
-    frames = EvaluationFrames(table.images[:5], 64, 96)
-    frames_BHWC = np.stack([frames[row] for row in range(5)])
+    frames = EvaluationFrames(table.images[:8], 64, 96)
+    frames_BHWC = np.stack([frames[row] for row in range(8)])
     seen = ModelSession(Artifact.read(exported), "cpu").run(frames_BHWC)
     with torch.inference_mode():
         output = served.network(torch.from_numpy(frames_BHWC))
@@ -83,7 +82,7 @@ def test_file_computes_calibrated_probabilities_of_the_network(
     assert np.abs(seen.probabilities_BL - expected_BL).max() < 1e-4
     assert np.ptp(seen.probabilities_BL, axis=0).max() > 0.1
     expected_evidence = 1 / (1 + np.exp(-output.evidence_BLhw.double().numpy()))
-    assert seen.evidence_BLhw.shape == (5, 2, 8, 12)
+    assert seen.evidence_BLhw.shape == (8, 2, 8, 12)
     assert np.abs(seen.evidence_BLhw - expected_evidence).max() < 1e-4
 
 

@@ -32,7 +32,7 @@ CONFIGURATION = TrainingConfiguration(
     batch_size=8,
     learning_rate=5e-3,
     trunk_rate=1.0,
-    average_share=0.25,
+    average_share=0.2,
     precision="float32",
     loader_workers=0,
     checkpoint_every_steps=1,
@@ -113,7 +113,7 @@ def test_run_killed_at_any_step_resumes_to_the_identical_result(
 ) -> None:
     """First step, inside an epoch, on its border and in the second one; weights, best network and table agree."""
     steps = Trainer(CONFIGURATION, rows, tmp_path / "unused", CPU).steps
-    assert steps == 8
+    assert steps == 10
     with pytest.raises(Killed):
         Trainer(CONFIGURATION, rows, tmp_path, CPU).fit(dying_when(lambda p: p.step == step + 1))
     Trainer(CONFIGURATION, rows, tmp_path, CPU).fit()
@@ -150,9 +150,9 @@ def test_resuming_with_other_rows_is_refused(whole_run: Path, tmp_path: Path) ->
 
 
 def test_a_short_run_does_not_keep_its_first_weights(rows: TrainingRows, tmp_path: Path) -> None:
-    """A quarter of 8 steps reaches back 2: each step moves the average half of the way."""
+    """A fifth of 10 steps reaches back 2: each step moves the average half of the way."""
     trainer = Trainer(CONFIGURATION, rows, tmp_path, CPU)
-    assert trainer.steps == 8
+    assert trainer.steps == 10
     start = trainer.average.module.head.local_logits.weight.clone()
     trainer.average.update_parameters(trainer.network)  # the first update copies
     with torch.no_grad():
