@@ -33,7 +33,7 @@ from model_training.training_progress import shown
 from model_training.training_rows import TrainingRows, assemble
 from service import __version__
 from service.errors import StartupError
-from service.inference.artifact import Artifact, Figure, ModelMetadata
+from service.inference.artifact import Artifact, Figure
 from service.inference.session import ModelSession
 
 _VERIFIED_FRAMES = 32
@@ -204,7 +204,7 @@ def verify_command(model: Path, run: Path, data: Path, frames: int) -> None:
     """Hold a model file to the network of RUN on real frames of DATA, and check its self-test vectors."""
     table, _ = data_description.load(data)
     _, network, _ = _best(run, table)
-    served = ServedNetwork(network, table.labels, _metadata_for(model, table).calibration)
+    served = ServedNetwork(network, table.labels, _artifact_about(model, table).metadata.calibration)
     spread = np.linspace(0, len(table) - 1, min(frames, len(table))).astype(int)
     _echo(verify(served, model, [table.images[row] for row in spread]))
 
@@ -219,11 +219,12 @@ def _calibrated(
     return ServedNetwork(network, held_out.labels, calibration), thresholds
 
 
-def _metadata_for(model: Path, table: LabelTable) -> ModelMetadata:
-    metadata = Artifact.read(model).metadata
-    if metadata.label_keys != table.labels:
-        raise InvalidConfiguration(f"{model} answers {metadata.label_keys}, the data is about {table.labels}")
-    return metadata
+def _artifact_about(model: Path, table: LabelTable) -> Artifact:
+    """The model file; raises InvalidConfiguration where it answers other labels than the data is about."""
+    artifact = Artifact.read(model)
+    if artifact.metadata.label_keys != table.labels:
+        raise InvalidConfiguration(f"{model} answers {artifact.metadata.label_keys}, the data is about {table.labels}")
+    return artifact
 
 
 def _echo(parity: Parity) -> None:
@@ -250,13 +251,13 @@ def _best(run: Path, table: LabelTable) -> tuple[TrainingConfiguration, Presence
 
 
 def _measured(model: Path, table: LabelTable, test_sets: Mapping[str, Sequence[str]]) -> list[Figure]:
-    metadata = _metadata_for(model, table)
-    tested = table.rows(np.asarray(table.splits) == "test")
+    artifact = _artifact_about(model, table)
     if not test_sets:
         return []
-    session = ModelSession(Artifact.read(model), intra_op_threads=torch.get_num_threads())
-    probabilities_NL = session_probabilities(session, tested.images, (metadata.input.height, metadata.input.width))
-    thresholds = {label.key: label.threshold for label in metadata.labels}
+    tested, size = table.rows(np.asarray(table.splits) == "test"), artifact.metadata.input
+    session = ModelSession(artifact, intra_op_threads=torch.get_num_threads())
+    probabilities_NL = session_probabilities(session, tested.images, (size.height, size.width))
+    thresholds = {label.key: label.threshold for label in artifact.metadata.labels}
     return figures(tested, probabilities_NL, thresholds, test_sets)
 
 
