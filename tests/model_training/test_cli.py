@@ -1,13 +1,15 @@
 """The command line refuses in one clear line what it cannot do."""
 
 import json
+import subprocess
+import sys
 from pathlib import Path
 
 import click
 import pytest
 from click.testing import CliRunner, Result
 
-from model_training.cli import main
+from model_training.cli import Subcommand, main
 from model_training.configuration import TrainingConfiguration
 from tests.model_training.painted_frames import write_painted_frames
 from tests.tiny_model import write_tiny_model
@@ -24,6 +26,12 @@ def invoke(*arguments: object) -> Result:
     return CliRunner().invoke(main, [str(argument) for argument in arguments])
 
 
+def subcommand(name: str) -> click.Command:
+    found = main.commands[name]
+    assert isinstance(found, Subcommand)
+    return found.command
+
+
 def refusal(*arguments: object) -> str:
     result = invoke(*arguments)
     assert result.exit_code == 1, result.output
@@ -37,7 +45,24 @@ def test_every_command_has_help_with_its_defaults(command: str) -> None:
     text = invoke(command, "--help").output
     assert text.startswith(f"Usage: main {command}")
     assert "default:" in text
-    assert all(option.help for option in main.commands[command].params if isinstance(option, click.Option))
+    parameters = subcommand(command).params
+    assert all(option.help for option in parameters if isinstance(option, click.Option))
+
+
+@pytest.mark.parametrize("name", main.commands)
+def test_the_list_of_commands_says_what_each_says_itself(name: str) -> None:
+    """It is written down where nothing need be imported, and must not differ."""
+    own = subcommand(name).help
+    assert own is not None
+    assert main.commands[name].help == own.partition("\n\n")[0].replace("\n", " ").strip()
+
+
+def test_the_list_of_commands_and_the_data_report_do_without_pytorch(repository: Path) -> None:
+    """Which takes seconds to import."""
+    asked = "import sys; from model_training.cli import main; main(['data', '--help'], standalone_mode=False)"
+    told = f"{asked}; main(['--help'], standalone_mode=False); sys.exit('torch' in sys.modules)"
+    done = subprocess.run([sys.executable, "-c", told], cwd=repository, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
 
 
 def test_data_writes_a_page_and_names_the_next_command(data: Path, tmp_path: Path) -> None:
@@ -127,10 +152,10 @@ def test_export_of_a_folder_without_a_run_says_to_train_first(data: Path, tmp_pa
 
 def test_dotted_changes_reach_into_parts_of_the_recipe(data: Path) -> None:
     """Numbers are read as numbers, anything else as text."""
-    from model_training.cli import _changed
+    from model_training.commands.train import changed
 
     changes = ["network.trunk=resnet18", "augmentation.crop=0.25", "epochs=3", "label_weights.red=2.0"]
-    changed = _changed(TrainingConfiguration(), ("red", "green"), changes)
-    assert (changed.network.trunk, changed.augmentation.crop, changed.epochs) == ("resnet18", 0.25, 3)
-    assert changed.label_weights == {"red": 2.0}
-    assert changed.labels == ("red", "green")
+    found = changed(TrainingConfiguration(), ("red", "green"), changes)
+    assert (found.network.trunk, found.augmentation.crop, found.epochs) == ("resnet18", 0.25, 3)
+    assert found.label_weights == {"red": 2.0}
+    assert found.labels == ("red", "green")

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 # A module that is None in sys.modules cannot be imported, as if it were not installed.
-WITHOUT = "import sys; sys.modules[{missing!r}] = None; sys.argv = ['roadcue-train', '--version']; {start}"
+WITHOUT = "import sys; sys.modules[{missing!r}] = None; sys.argv = ['roadcue-train', 'train', '--help']; {start}"
 STARTS = {
     "command": "from model_training.entry_point import main; main()",
     "module": "import runpy; runpy.run_module('model_training', run_name='__main__')",

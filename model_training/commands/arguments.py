@@ -1,0 +1,60 @@
+"""Arguments and options that several subcommands take, and the checks that belong to them."""
+
+import shlex
+from collections.abc import Sequence
+from pathlib import Path
+
+import click
+
+from model_training.errors import InvalidConfiguration
+from model_training.label_table import LabelTable
+
+FILE = click.Path(exists=True, dir_okay=False, path_type=Path)
+FILE_TO_WRITE = click.Path(dir_okay=False, path_type=Path)
+FOLDER = click.Path(file_okay=False, path_type=Path)
+EXISTING_FOLDER = click.Path(exists=True, file_okay=False, path_type=Path)
+
+DATA = click.argument("data", type=click.Path(exists=True, path_type=Path))
+RUN = click.argument("run", type=EXISTING_FOLDER)
+MODEL = click.argument("model", type=FILE)
+TEST_SETS = click.option(
+    "--test-set",
+    "test_sets",
+    multiple=True,
+    metavar="NAME=SOURCE[+SOURCE...]",
+    help="Test rows of these sources are one test set.  [default: each source that has test rows by itself]",
+)
+
+
+def check_free(path: Path, overwrite: bool) -> None:
+    """Raise InvalidConfiguration where `path` is there and not to be overwritten; make the folder that it is in."""
+    if path.exists() and not overwrite:
+        raise InvalidConfiguration(f"{path} is there already: --overwrite replaces it")
+    path.parent.mkdir(parents=True, exist_ok=True)
+
+
+def quoted(*paths: Path) -> str:
+    """Paths as a shell takes them."""
+    return shlex.join(str(path) for path in paths)
+
+
+def chosen_test_sets(choices: Sequence[str], table: LabelTable) -> dict[str, tuple[str, ...]]:
+    """Test sets by name, none where there are no test rows; raises InvalidConfiguration for a source without any."""
+    named = zip(table.sources, table.splits, strict=True)
+    sources = sorted({part for source, split in named if split == "test" for part in source.split("+")})
+    if not choices:
+        return {source: (source,) for source in sources}
+    chosen = dict(_test_set(choice) for choice in choices)
+    missing = sorted({source for members in chosen.values() for source in members} - set(sources))
+    if missing:
+        raise InvalidConfiguration(
+            f"--test-set names {', '.join(missing)}; sources with test rows are {', '.join(sources) or 'none'}"
+        )
+    return chosen
+
+
+def _test_set(choice: str) -> tuple[str, tuple[str, ...]]:
+    name, separator, members = choice.partition("=")
+    if not (name and separator and members):
+        raise InvalidConfiguration(f"--test-set {choice!r} is not NAME=SOURCE[+SOURCE...]")
+    return name, tuple(members.split("+"))

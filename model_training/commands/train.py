@@ -1,0 +1,115 @@
+"""roadcue-train train: labelled frames -> the folder of a run."""
+
+import tomllib
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from datetime import timedelta
+from pathlib import Path
+from typing import Any
+
+import click
+import torch
+import torch.distributed as distributed
+from rich.console import Console
+
+from model_training import checkpoints, configuration, data_description, recipes
+from model_training.commands.arguments import DATA, FILE, FOLDER, quoted
+from model_training.configuration import TrainingConfiguration
+from model_training.errors import InvalidConfiguration
+from model_training.trainer import Processes, Trainer
+from model_training.training_progress import shown
+from model_training.training_rows import assemble
+
+
+@click.command("train")
+@DATA
+@click.option("--recipe", "recipe_name", default="street", help=f"One of: {', '.join(recipes.RECIPES)}.")
+@click.option("--output", type=FOLDER, default=Path("runs/street"), help="Folder of the run.")
+@click.option("--resume", is_flag=True, help="Go on with the run in --output.")
+@click.option("--device", type=click.Choice(["auto", "cuda", "cpu"]), default="auto", help="Where to train.")
+@click.option(
+    "--set", "changes", multiple=True, metavar="KEY=VALUE", help="Change the recipe: epochs=3, network.trunk=resnet18."
+)
+@click.option(
+    "--teacher", type=FILE, help="CSV of presence scores for unknown entries.  [default: the one that DATA names]"
+)
+def command(
+    data: Path,
+    recipe_name: str,
+    output: Path,
+    resume: bool,
+    device: str,
+    changes: tuple[str, ...],
+    teacher: Path | None,
+) -> None:
+    """Train on the rows of DATA that are not test rows.
+
+    Keeps in --output what is needed to go on after a kill at any moment (resume.pt), the best network (best.pt), and a
+    table and a plot of every epoch (metrics.csv, curves.png). On several GPUs or machines start it with torchrun.
+    """
+    _check_run_folder(output, resume)
+    table, _ = data_description.load(data)
+    wanted = changed(recipes.recipe(recipe_name), table.labels, changes)
+    rows = assemble(table, wanted, teacher or data_description.teacher(data))
+    with _processes(device) as (processes, torch_device):
+        trainer = Trainer(wanted, rows, output, torch_device, processes)
+        with shown(wanted.labels, Console(stderr=True, quiet=not processes.is_first)) as observer:
+            trainer.fit(observer)
+    if processes.is_first:
+        click.echo(f"Next: roadcue-train export {quoted(output, data)}")
+
+
+def changed(base: TrainingConfiguration, labels: tuple[str, ...], changes: Sequence[str]) -> TrainingConfiguration:
+    """The recipe with `KEY=VALUE` changes: dots reach into its parts, values are read as TOML, else as text."""
+    document = base.model_dump(mode="json")
+    for change in changes:
+        key, separator, text = change.partition("=")
+        if not separator:
+            raise InvalidConfiguration(f"--set {change!r} has no '='; write KEY=VALUE, such as epochs=3")
+        if key.strip() == "labels":
+            raise InvalidConfiguration("--set labels=...: the labels are those of DATA; name them in its TOML file")
+        _place(document, key.strip(), _value(text))
+    return configuration.validated({**document, "labels": list(labels)})
+
+
+def _place(document: dict[str, Any], key: str, value: object) -> None:
+    *parents, last = key.split(".")
+    for parent in parents:
+        document = document.setdefault(parent, {})
+        if not isinstance(document, dict):
+            raise InvalidConfiguration(f"--set {key}: {parent} is a value, it has no part {last}")
+    document[last] = value
+
+
+def _value(text: str) -> object:
+    try:
+        return tomllib.loads(f"value = {text}")["value"]
+    except tomllib.TOMLDecodeError:
+        return text
+
+
+def _check_run_folder(folder: Path, resume: bool) -> None:
+    if resume and not (folder / checkpoints.RESUME).exists():
+        raise InvalidConfiguration(f"{folder} holds no run to go on with; start one without --resume")
+    if not resume and folder.exists() and any(folder.iterdir()):
+        raise InvalidConfiguration(f"{folder} is not empty: --resume goes on with it, --output chooses another folder")
+
+
+@contextmanager
+def _processes(device: str) -> Iterator[tuple[Processes, torch.device]]:
+    """This process among those torchrun started, alone without it; and the device that is its own."""
+    if device == "cuda" and not torch.cuda.is_available():
+        raise InvalidConfiguration("--device cuda: torch sees no CUDA device; use --device cpu or auto")
+    kind = "cpu" if device == "cpu" or not torch.cuda.is_available() else "cuda"
+    if not distributed.is_torchelastic_launched():
+        yield Processes(), torch.device(kind)
+        return
+    own = torch.device(kind, distributed.get_node_local_rank()) if kind == "cuda" else torch.device(kind)
+    if kind == "cuda":
+        torch.cuda.set_device(own)
+    # The others wait while the first one validates, however long that takes.
+    distributed.init_process_group("nccl" if kind == "cuda" else "gloo", timeout=timedelta(hours=6))
+    try:
+        yield Processes(distributed.get_rank(), distributed.get_world_size()), own
+    finally:
+        distributed.destroy_process_group()

@@ -1,0 +1,41 @@
+"""The folder of a run, read again on the data that it was trained on."""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from model_training import checkpoints
+from model_training.configuration import TrainingConfiguration
+from model_training.errors import InvalidConfiguration
+from model_training.label_table import LabelTable
+from model_training.network import PresenceNetwork
+from model_training.training_rows import TrainingRows, assemble
+
+
+@dataclass(frozen=True, slots=True)
+class TrainedRun:
+    """What a run was trained by and on, and the state of its best network."""
+
+    configuration: TrainingConfiguration
+    rows: TrainingRows
+    network_state: dict[str, Any]
+
+    @classmethod
+    def read(cls, folder: Path, table: LabelTable) -> "TrainedRun":
+        """The run in `folder`; raises InvalidConfiguration or CheckpointError where `table` is not its data."""
+        path = folder / checkpoints.BEST
+        trained, state = checkpoints.load(path)
+        if trained.labels != table.labels:
+            raise InvalidConfiguration(f"{folder} was trained on {trained.labels}, the data is about {table.labels}")
+        rows = assemble(table, trained)
+        found = rows.fingerprint()
+        checkpoints.check_same_rows(path, {name: found[name] for name in found if name != "teacher"}, state["rows"])
+        return cls(trained, rows, state["network"])
+
+    def network(self) -> PresenceNetwork:
+        """The best network, in evaluation mode."""
+        # The trunk's start is overwritten, so it need not be had.
+        start = self.configuration.network.model_copy(update={"pretrained": "none"})
+        network = PresenceNetwork(start, len(self.configuration.labels))
+        network.load_state_dict(self.network_state)
+        return network.eval()

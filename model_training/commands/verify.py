@@ -1,0 +1,38 @@
+"""roadcue-train verify: a model file against the network that it was made of."""
+
+from pathlib import Path
+from typing import Final
+
+import click
+import numpy as np
+
+from model_training import data_description
+from model_training.commands.arguments import DATA, MODEL, RUN
+from model_training.commands.measured_file import artifact_about
+from model_training.commands.trained_run import TrainedRun
+from model_training.onnx_export import ServedNetwork
+from model_training.parity import Parity, verify
+
+VERIFIED_FRAMES: Final = 32
+
+
+@click.command("verify")
+@MODEL
+@RUN
+@DATA
+@click.option("--frames", type=click.IntRange(min=1), default=VERIFIED_FRAMES, help="Frames of DATA to compare on.")
+def command(model: Path, run: Path, data: Path, frames: int) -> None:
+    """Hold a model file to the network of RUN on real frames of DATA, and check its self-test vectors."""
+    table, _ = data_description.load(data)
+    network = TrainedRun.read(run, table).network()
+    served = ServedNetwork(network, table.labels, artifact_about(model, table).metadata.calibration)
+    spread = np.linspace(0, len(table) - 1, min(frames, len(table))).astype(int)
+    say(verify(served, model, [table.images[row] for row in spread]))
+
+
+def say(parity: Parity) -> None:
+    """Print that the file has passed, and how far it is from the network."""
+    click.echo(
+        f"Verified: self-test reproduced; on {parity.frames} frames probabilities differ from the network's by at most "
+        f"{parity.probabilities:.1e}, evidence by {parity.evidence:.1e}"
+    )
