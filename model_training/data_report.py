@@ -3,7 +3,6 @@
 # N = frames, L = labels
 """
 
-import base64
 import io
 import json
 from collections import defaultdict
@@ -12,9 +11,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Literal
 
-import jinja2
 import numpy as np
-from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from numpy.typing import NDArray
 from PIL import Image, ImageDraw, ImageOps
@@ -23,6 +20,7 @@ from rich.table import Table
 from rich.text import Text
 
 from model_training.label_table import ABSENT, PRESENT, UNKNOWN, LabelTable
+from model_training.report_page import THEMES, Theme, axes_of, data_uri, png, rendered
 from model_training.sources.annotated_frame import Box
 from model_training.sources.problems import Problems
 
@@ -330,64 +328,26 @@ class _Sheet:
     negatives: tuple[_Thumbnail, ...]
 
 
-@dataclass(frozen=True, slots=True)
-class _Theme:
-    ink: str
-    paper: str
-    positive: str
-    negative: str
-    unknown: str
-
-
-LIGHT = _Theme(ink="#1b1f24", paper="#ffffff", positive="#1a7f64", negative="#c4632d", unknown="#d5d9df")
-DARK = _Theme(ink="#e6e8eb", paper="#16191d", positive="#3fb893", negative="#e08b57", unknown="#3a4048")
-
-
 def save_html(report: DataReport, table: LabelTable, path: Path) -> None:
     """Write the report as one self-contained page, with plots and a contact sheet per label; overwrites `path`.
 
     Pictures come from rows for training where there are any; a picture that cannot be read is left out.
     """
-    environment = jinja2.Environment(autoescape=True, trim_blocks=True, lstrip_blocks=True)
-    environment.filters["thousands"] = lambda count: f"{count:,}"
-    template = environment.from_string(Path(__file__).with_suffix(".html").read_text(encoding="utf-8"))
-    page = template.render(
+    page = rendered(
+        "data_report.html",
+        title="Roadcue data report",
         report=report,
         summary=_summary(report),
-        themes={"light": LIGHT, "dark": DARK},
-        entries_plot={name: _png(_entries_figure(report, theme)) for name, theme in _themes()},
-        pairs_plot={name: _png(_pairs_figure(report, theme)) for name, theme in _themes()},
+        entries_plot={name: png(_entries_figure(report, theme)) for name, theme in THEMES.items()},
+        pairs_plot={name: png(_pairs_figure(report, theme)) for name, theme in THEMES.items()},
         sheets=[_sheet(table, label) for label in range(len(table.labels))],
         listed=LISTED,
     )
     path.write_text(page, encoding="utf-8")
 
 
-def _themes() -> tuple[tuple[str, _Theme], ...]:
-    return ("light", LIGHT), ("dark", DARK)
-
-
-def _png(figure: Figure) -> str:
-    buffer = io.BytesIO()
-    figure.savefig(buffer, format="png", dpi=144, metadata={"Software": None})
-    return _data_uri(buffer.getvalue(), "image/png")
-
-
-def _data_uri(data: bytes, media_type: str) -> str:
-    return f"data:{media_type};base64,{base64.b64encode(data).decode()}"
-
-
-def _axes(width_in: float, height_in: float, theme: _Theme) -> tuple[Figure, Axes]:
-    figure = Figure(figsize=(width_in, height_in), facecolor=theme.paper, layout="constrained")
-    axes = figure.add_subplot(facecolor=theme.paper)
-    axes.tick_params(colors=theme.ink, length=0)
-    for side in axes.spines.values():
-        side.set_visible(False)
-    return figure, axes
-
-
-def _entries_figure(report: DataReport, theme: _Theme) -> Figure:
-    figure, axes = _axes(5.6, 0.9 + 0.42 * len(report.labels), theme)
+def _entries_figure(report: DataReport, theme: Theme) -> Figure:
+    figure, axes = axes_of(5.6, 0.9 + 0.42 * len(report.labels), theme)
     left_L = np.zeros(len(report.labels))
     for value, colour in (("positive", theme.positive), ("negative", theme.negative), ("unknown", theme.unknown)):
         counts_L = np.array([getattr(entries, value) for entries in report.training], float)
@@ -399,8 +359,8 @@ def _entries_figure(report: DataReport, theme: _Theme) -> Figure:
     return figure
 
 
-def _pairs_figure(report: DataReport, theme: _Theme) -> Figure:
-    figure, axes = _axes(1.3 + 0.85 * len(report.labels), 0.9 + 0.65 * len(report.labels), theme)
+def _pairs_figure(report: DataReport, theme: Theme) -> Figure:
+    figure, axes = axes_of(1.3 + 0.85 * len(report.labels), 0.9 + 0.65 * len(report.labels), theme)
     both_LL, known_LL = np.array(report.both_present, float), np.array(report.both_known, float)
     share_LL = np.divide(both_LL, known_LL, out=np.zeros_like(both_LL), where=known_LL > 0)
     brightest = max(1e-9, float(share_LL.max()))
@@ -459,4 +419,4 @@ def _thumbnail(path: Path, boxes: Sequence[Box]) -> str | None:
         draw.rectangle(corners, outline=(255, 214, 10))
     buffer = io.BytesIO()
     picture.save(buffer, "JPEG", quality=72)
-    return _data_uri(buffer.getvalue(), "image/jpeg")
+    return data_uri(buffer.getvalue(), "image/jpeg")
