@@ -10,10 +10,13 @@ from fastapi.exceptions import RequestValidationError
 from starlette.exceptions import HTTPException
 
 from service import __version__
-from service.errors import RoadcueError, StartupError
+from service.errors import LabelFolderError, LabelFolderUnusable, RoadcueError, StartupError
 from service.inference.decoding import FrameLimits
 from service.inference.detector import Detector, load_detector
 from service.inference.scheduling import FrameScheduler, available_cpus
+from service.label_folder.folder import LabelFolder
+from service.label_folder.intake import Bounds
+from service.label_folder.keeper import FrameKeeper
 from service.settings import Settings
 from service.telemetry import Metrics
 from service.web import documentation_routes, health_routes, model_routes, predict_routes, problem_documents
@@ -25,6 +28,11 @@ from service.web.uploads import UploadLimits
 
 logger = logging.getLogger(__name__)
 
+# However many frames are uncertain, the tables are written at most once in so many seconds.
+KEEPER_PAUSES_S = 1.0
+# A disk that hangs must not keep the process from ending.
+KEEPER_CLOSES_S = 5.0
+
 Load = Callable[[Settings], Detector]
 
 
@@ -32,6 +40,24 @@ def detector_of(settings: Settings) -> Detector:
     """The detector that the settings describe, ready to answer. Raises StartupError."""
     limits = FrameLimits(max_pixels=settings.max_frame_pixels)
     return load_detector(settings.model, settings.device, settings.threads_per_worker, limits)
+
+
+def keeper_of(settings: Settings, detector: Detector, pause_s: float = 0.0) -> FrameKeeper | None:
+    """Who keeps uncertain frames, or None where that is not wanted. Raises LabelFolderUnusable."""
+    if settings.uncertain is None:
+        return None
+    bounds = Bounds(settings.uncertain_most, settings.uncertain_most_bytes)
+    try:
+        return FrameKeeper(
+            LabelFolder(settings.uncertain),
+            detector,
+            settings.uncertain_margin,
+            bounds,
+            settings.uncertain_licence,
+            pause_s,
+        )
+    except (OSError, LabelFolderError) as error:
+        raise LabelFolderUnusable(f"uncertain frames cannot be kept in {settings.uncertain}: {error}") from error
 
 
 def create_app(settings: Settings, load: Load = detector_of) -> FastAPI:
@@ -79,6 +105,8 @@ def _lifespan(
         await loading
         if lifecycle.loaded:
             await asyncio.to_thread(lifecycle.loaded.scheduler.close)
+            if lifecycle.loaded.keeper:
+                await asyncio.to_thread(lifecycle.loaded.keeper.close, KEEPER_CLOSES_S)
 
     return lifespan
 
@@ -86,16 +114,19 @@ def _lifespan(
 async def _load(settings: Settings, lifecycle: Lifecycle, metrics: Metrics, load: Load) -> None:
     try:
         detector = await asyncio.to_thread(load, settings)
+        keeper = await asyncio.to_thread(keeper_of, settings, detector, KEEPER_PAUSES_S)
     except StartupError as error:
         lifecycle.fail(error)
     except Exception as error:  # whatever it is, the process must end and say so
         logger.exception("loading failed")
         lifecycle.fail(StartupError(f"the model could not be loaded: {error}"))
     else:
-        _open(detector, settings, lifecycle, metrics)
+        _open(detector, keeper, settings, lifecycle, metrics)
 
 
-def _open(detector: Detector, settings: Settings, lifecycle: Lifecycle, metrics: Metrics) -> None:
+def _open(
+    detector: Detector, keeper: FrameKeeper | None, settings: Settings, lifecycle: Lifecycle, metrics: Metrics
+) -> None:
     workers = settings.workers or available_cpus()
     scheduler = FrameScheduler(detector.detect, workers, settings.max_queue_frames)
     model, session = detector.metadata, detector.session
@@ -103,7 +134,9 @@ def _open(detector: Detector, settings: Settings, lifecycle: Lifecycle, metrics:
     metrics.watch(metrics.running_frames, lambda: scheduler.state().running_frames)
     metrics.provider_info.labels(provider=session.provider, fallback_reason=session.fallback_reason or "").set(1)
     metrics.model_info.labels(name=model.name, version=model.version, precision=model.precision).set(1)
-    lifecycle.open(Serving(detector, scheduler))
+    if keeper:
+        keeper.on_outcome = lambda outcome: metrics.uncertain_frames.labels(outcome=outcome).inc()
+    lifecycle.open(Serving(detector, scheduler, keeper))
     _log_ready(detector, workers)
 
 

@@ -18,6 +18,8 @@ from service.settings import Settings, allowed_text, default_text, flag_name, re
 
 Command = TypeVar("Command", bound=Callable[..., Any])
 
+UNCERTAIN = ("uncertain", "uncertain_margin", "uncertain_most", "uncertain_most_bytes", "uncertain_licence")
+
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 120})
 @click.version_option(__version__, prog_name="roadcue")
@@ -70,8 +72,15 @@ def serve(**flags: Any) -> None:
     type=click.Choice(["table", "json", "csv"]),
     help="How results are written.  [default: table on a terminal, else json]",
 )
-@settings_flags("model", "device", "workers", "max_frame_pixels")
-def predict(paths: Sequence[Path], form: Literal["table", "json", "csv"] | None, **flags: Any) -> None:
+@settings_flags("model", "device", "workers", "max_frame_pixels", *UNCERTAIN)
+@click.option(
+    "--uncertain-group",
+    metavar="<text>",
+    help="Group of the frames that are kept: all of it stays on one side of a split.  [default: each file's folder]",
+)
+def predict(
+    paths: Sequence[Path], form: Literal["table", "json", "csv"] | None, uncertain_group: str | None, **flags: Any
+) -> None:
     """Score images without a server. PATHS are files and folders; folders are searched for images at every depth.
 
     Results go to standard output, progress to standard error. Exit code 1 when an image could not be read.
@@ -85,7 +94,8 @@ def predict(paths: Sequence[Path], form: Literal["table", "json", "csv"] | None,
     on_terminal = sys.stdout.isatty()
     writer = writer_for(form or ("table" if on_terminal else "json"), sys.stdout)
     # Rows that appear on the terminal as they are scored are progress enough, and a bar would overwrite them.
-    failed = score_files(files, settings, writer, Console(stderr=True, quiet=on_terminal and form == "csv"))
+    console = Console(stderr=True, quiet=on_terminal and form == "csv")
+    failed = score_files(files, settings, writer, console, uncertain_group)
     if failed:
         raise click.ClickException(f"{failed} of {len(files)} images could not be read")
 

@@ -7,6 +7,7 @@
         ProviderUnavailable          the execution provider that was asked for cannot run the model
         InvalidSettings              a setting is unknown or out of range
         AddressUnavailable           host and port cannot be listened on
+        LabelFolderUnusable          uncertain frames are to be kept in a folder that cannot be used
       RequestError                 nothing in this request can be answered
         UnsupportedContentType       the body is neither multipart/form-data nor an image type we read
         UnsupportedContentEncoding   the body is compressed
@@ -28,6 +29,12 @@
         QueueFull                    more frames wait than allowed
         NotReady                     the model is not loaded yet
         Draining                     the process is about to end
+      LabelFolderError             the folder of frames that wait for answers is not as it should be
+        UncertainFramesLost          uncertain frames could not be kept (command line only)
+        UnreadableLabelTable         its tables cannot be read
+        LabelFolderBusy              another process does not let go of it
+        UnlistedFrame                its tables do not have this frame or label
+        AnsweredElsewhere            another answer stands there than the one that was shown
 
 The core raises these and knows no HTTP; `service.web.problems` maps each class to a status.
 A message says what came, what is allowed and what to do; `facts` repeats the figures for programs.
@@ -72,6 +79,10 @@ class InvalidSettings(StartupError):
 
 class AddressUnavailable(StartupError):
     """The host and port cannot be listened on."""
+
+
+class LabelFolderUnusable(StartupError):
+    """Uncertain frames are to be kept in a folder that cannot be used."""
 
 
 class RequestError(RoadcueError):
@@ -160,3 +171,27 @@ class NotReady(ServiceError):
 
 class Draining(ServiceError):
     """The process is about to end; it still serves, but wants no more traffic."""
+
+
+class LabelFolderError(RoadcueError):
+    """The folder of frames that wait for a person's answers is not as it should be."""
+
+
+class UncertainFramesLost(LabelFolderError):
+    """Some uncertain frames could not be kept: the disk is full, or the folder is gone."""
+
+
+class UnreadableLabelTable(LabelFolderError):
+    """A table of the folder cannot be read, or not be written with these labels."""
+
+
+class LabelFolderBusy(LabelFolderError):
+    """Another process does not let go of the folder's lock."""
+
+
+class UnlistedFrame(LabelFolderError):
+    """The tables do not have this frame or label, or the frame's image is not there."""
+
+
+class AnsweredElsewhere(LabelFolderError):
+    """Another answer stands there than the one that was shown to the person."""

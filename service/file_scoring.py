@@ -2,9 +2,11 @@
 
 import csv
 import json
+import shlex
 from collections import deque
 from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import Future
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final, Protocol, TextIO
@@ -14,10 +16,11 @@ from rich.markup import escape
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 from rich.table import Table
 
-from service.app import detector_of
-from service.errors import FrameError, UnreadableFile
+from service.app import detector_of, keeper_of
+from service.errors import FrameError, UncertainFramesLost, UnreadableFile
 from service.inference.detector import Detection, Detector
 from service.inference.scheduling import Completed, FrameScheduler, available_cpus
+from service.label_folder.keeper import FrameKeeper
 from service.settings import Settings
 from service.web.problems import problem
 
@@ -50,17 +53,26 @@ def image_files(paths: Iterable[Path]) -> list[Path]:
     return list(found)
 
 
-def score_files(files: Sequence[Path], settings: Settings, writer: Writer, console: Console) -> int:
-    """Score every file, write the results in order, and return how many could not be read. Raises StartupError."""
+def score_files(
+    files: Sequence[Path], settings: Settings, writer: Writer, console: Console, group: str | None = None
+) -> int:
+    """Score every file, write the results in order, and return how many could not be read.
+
+    Uncertain frames are kept where the settings say so, in `group`; without one, a file's group is its folder.
+    Raises StartupError, and UncertainFramesLost where some could not be kept.
+    """
     with console.status("loading the model"):
         detector = detector_of(settings)
+        keeper = keeper_of(settings, detector)
     writer.begin(detector)
     failed = 0
-    with _progress(console) as progress:
+    with _kept(keeper, console), _progress(console) as progress:
         for scored in progress.track(scores(files, detector, settings.workers), total=len(files), description="frames"):
             failed += isinstance(scored.outcome, FrameError)
             writer.write(scored)
-    writer.end()
+            if keeper:
+                _offer(keeper, scored, group)
+        writer.end()
     return failed
 
 
@@ -155,6 +167,43 @@ class JsonWriter:
     def end(self) -> None:
         json.dump({**self._head, "frames": self._frames}, self._stream, indent=2, ensure_ascii=False)
         self._stream.write("\n")
+
+
+@contextmanager
+def _kept(keeper: FrameKeeper | None, console: Console) -> Iterator[None]:
+    """Writes what the keeper still holds, however the block ends, and says what became of the uncertain frames."""
+    try:
+        yield
+    finally:
+        if keeper:
+            keeper.close()
+    if keeper and keeper.outcomes:
+        _say_kept(keeper, console)
+
+
+def _say_kept(keeper: FrameKeeper, console: Console) -> None:
+    kept, known, failed = (keeper.outcomes[outcome] for outcome in ("kept", "known", "failed"))
+    folder = keeper.folder.path
+    if failed:
+        raise UncertainFramesLost(f"{failed} uncertain frames could not be kept in {folder}: {keeper.failure}")
+    full = keeper.outcomes["no_room"]
+    rest = f", {full} less uncertain ones had no room" if full else ""
+    said = f"{kept} uncertain frames kept in {folder}, {known} were there already{rest}"
+    console.print(
+        f"{said}\nNext: roadcue label {shlex.quote(str(folder))}", markup=False, highlight=False, soft_wrap=True
+    )
+
+
+def _offer(keeper: FrameKeeper, scored: ScoredFile, group: str | None) -> None:
+    # The file is read again: the bytes of all frames in work would fill the memory for the few that are uncertain.
+    if isinstance(scored.outcome, FrameError) or not keeper.is_near(scored.outcome):
+        return
+    try:
+        data = scored.path.read_bytes()
+    except OSError as error:
+        keeper.fail(error, frames=1)
+    else:
+        keeper.offer(data, scored.outcome, group or str(scored.path.resolve().parent), wait=True)
 
 
 def _images_below(folder: Path) -> list[Path]:

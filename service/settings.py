@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 import annotated_types
-from pydantic import Field, ValidationError, model_validator
+from pydantic import Field, ValidationError, field_validator, model_validator
 from pydantic.fields import FieldInfo
 from pydantic_core import PydanticUndefined
 from pydantic_settings import BaseSettings, SettingsConfigDict
@@ -66,6 +66,25 @@ class Settings(BaseSettings):
         le=1_000_000_000,
         description="Pixels (width x height) that one frame may announce in its header; checked before it is decoded",
     )
+    uncertain: Path | None = Field(
+        None, description="Folder in which frames that are near a threshold are kept for a person to label"
+    )
+    uncertain_margin: float = Field(
+        1.0,
+        ge=0.01,
+        le=20,
+        description="How near, in logits: 1 means odds within a factor of 2.7 of the odds at the threshold",
+    )
+    uncertain_most: int = Field(
+        1000,
+        ge=1,
+        le=1_000_000,
+        description="Frames that are kept; when full, the least uncertain ones without an answer make room",
+    )
+    uncertain_most_bytes: int = Field(
+        1024 * MIB, ge=1024, le=1024 * 1024 * MIB, description="Bytes that all kept frames together may hold"
+    )
+    uncertain_licence: str = Field("unstated", description="Licence of the frames that are kept, for their label table")
     drain_seconds: float = Field(
         5.0, ge=0, le=3600, description="Seconds from SIGTERM in which readiness is refused and requests are served"
     )
@@ -77,6 +96,12 @@ class Settings(BaseSettings):
     )
     log_format: Literal["text", "json"] = Field("text", description="One event a line, as `text` or as `json`")
     log_level: Literal["debug", "info", "warning", "error"] = Field("info", description="Least severe event to log")
+
+    @field_validator("uncertain", mode="before")
+    @classmethod
+    def nothing_is_off(cls, value: object) -> object:
+        # An empty variable must not mean the working directory.
+        return None if value == "" else value
 
     @model_validator(mode="after")
     def limits_fit_each_other(self) -> "Settings":
@@ -122,6 +147,8 @@ def default_text(field: FieldInfo) -> str:
     default = field.default
     if default is PydanticUndefined:
         return "required"
+    if default is None:
+        return "off"
     if isinstance(default, Path) and default.is_relative_to(PACKAGE.parent):
         return default.relative_to(PACKAGE.parent).as_posix()
     return f"{default:g}" if isinstance(default, float) else str(default)
@@ -133,6 +160,8 @@ def allowed_text(field: FieldInfo) -> str:
     >>> allowed_text(Settings.model_fields["port"])
     '0 to 65535'
     """
+    if field.annotation in (Path, Path | None):
+        return "path"
     choices = getattr(field.annotation, "__args__", ())
     if choices:
         return ", ".join(choices)
@@ -140,7 +169,7 @@ def allowed_text(field: FieldInfo) -> str:
     high = next((mark.le for mark in field.metadata if isinstance(mark, annotated_types.Le)), None)
     if low is not None:
         return f"{low} to {high}"
-    return "path" if field.annotation is Path else "text"
+    return "text"
 
 
 def _table_rows() -> Iterator[str]:

@@ -33,6 +33,9 @@ class Metrics:
         self.waiting_frames = self._gauge("queue_frames", "Frames that wait for a worker")
         self.running_frames = self._gauge("running_frames", "Frames in work")
         self.upload_bytes = self._gauge("upload_bytes", "Bytes of frames that all requests hold in memory")
+        self.uncertain_frames = self._counter(
+            "uncertain_frames", "Uncertain frames: kept, known, no_room, dropped (too many wait) or failed", "outcome"
+        )
         self.ready = self._gauge("ready", "1 when the service wants traffic")
         self.draining = self._gauge("draining", "1 from SIGTERM on")
         self.provider_info = self._gauge("provider_info", "1 for the provider in use", "provider", "fallback_reason")

@@ -8,16 +8,18 @@ from typing import Literal
 from service.errors import Draining, NotReady, StartupError
 from service.inference.detector import Detection, Detector
 from service.inference.scheduling import FrameScheduler
+from service.label_folder.keeper import FrameKeeper
 
 Stage = Literal["loading", "ready", "draining", "failed"]
 
 
 @dataclass(frozen=True, slots=True)
 class Serving:
-    """A loaded model and who computes when."""
+    """A loaded model, who computes when, and who keeps uncertain frames where that is wanted."""
 
     detector: Detector
     scheduler: FrameScheduler[Detection]
+    keeper: FrameKeeper | None = None
 
 
 class Lifecycle:

@@ -4,6 +4,7 @@ import asyncio
 import logging
 import time
 from collections.abc import Sequence
+from datetime import UTC, datetime
 from typing import Annotated, Any, Final, Literal
 
 from fastapi import APIRouter, Depends, Query, Request, Response
@@ -12,6 +13,7 @@ from starlette.requests import ClientDisconnect
 from service.errors import FrameError, InvalidParameter
 from service.inference.detector import Detection
 from service.inference.scheduling import Completed, FrameScheduler
+from service.label_folder.keeper import FrameKeeper
 from service.telemetry import Metrics
 from service.web.lifecycle import Lifecycle, Serving
 from service.web.problem_documents import documented_problems
@@ -103,6 +105,8 @@ async def predict(
     except ClientDisconnect:
         return Response(status_code=CLIENT_LEFT)
     _record(metrics, outcomes)
+    if serving.keeper:
+        _offer(serving.keeper, frames, outcomes)
     return _reply(request, serving, frames, outcomes, evidence == "true", received_s)
 
 
@@ -153,6 +157,14 @@ def _record(metrics: Metrics, outcomes: Sequence[Outcome]) -> None:
             metrics.queue_seconds.observe(outcome.queue_s)
             metrics.decode_seconds.observe(outcome.result.decode_s)
             metrics.inference_seconds.observe(outcome.result.inference_s)
+
+
+def _offer(keeper: FrameKeeper, frames: Sequence[UploadedFrame], outcomes: Sequence[Outcome]) -> None:
+    # Frames of one sequence come in one after the other: a day in UTC is what stays on one side of a split.
+    group = f"{datetime.now(UTC):%Y-%m-%d}"
+    for frame, outcome in zip(frames, outcomes, strict=True):
+        if not isinstance(outcome, BaseException):
+            keeper.offer(frame.data, outcome.result, group)
 
 
 def _reply(

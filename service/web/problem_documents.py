@@ -35,6 +35,12 @@ DETAILS: Final = {
     "queue_full": "128 frames wait, 1 more have no room; at most 128 may wait. Ask again later",
     "not_ready": "the model is still being loaded",
     "draining": "the process is about to end; requests that still arrive are served",
+    "uncertain_frames_lost": "3 uncertain frames could not be kept in uncertain: No space left on device",
+    "unreadable_label_table": "labels.csv: car of images/a.jpg is 'yes'; allowed are 0, 1 and empty",
+    "label_folder_busy": "another process has held uncertain/.lock for 30 seconds",
+    "unlisted_frame": "labels.csv has no row for 'images/a.jpg' any more; skip it",
+    "answered_elsewhere": "car of images/a.jpg has been answered elsewhere: present, not unanswered as shown; answer "
+    "again to change it",
     "startup_failed": "the model file street.onnx cannot be read: No such file or directory",
     "internal_error": "The service failed here; the request need not be at fault",
     "not_found": "There is nothing at /predictions",

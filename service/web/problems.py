@@ -103,6 +103,24 @@ PROBLEMS: Final[Mapping[type[errors.RoadcueError], ProblemKind]] = {
     errors.Draining: ProblemKind(
         503, "draining", "Draining", "Send new requests to another instance; this one is about to end."
     ),
+    errors.UncertainFramesLost: ProblemKind(
+        500, "uncertain_frames_lost", "Uncertain frames lost", "Make room on the disk, or choose another folder."
+    ),
+    errors.UnreadableLabelTable: ProblemKind(
+        409, "unreadable_label_table", "Unreadable label table", "Mend the file; the detail names the place."
+    ),
+    errors.LabelFolderBusy: ProblemKind(
+        503, "label_folder_busy", "Label folder busy", "Try again once the other process is done."
+    ),
+    errors.UnlistedFrame: ProblemKind(
+        404, "unlisted_frame", "Unlisted frame", "Go on with the next frame; the table has changed."
+    ),
+    errors.AnsweredElsewhere: ProblemKind(
+        409,
+        "answered_elsewhere",
+        "Answered elsewhere",
+        "Look at the answer that stands there; answer again to change it.",
+    ),
     errors.StartupError: ProblemKind(
         503, "startup_failed", "Start-up failed", "Read the log of the process; it ends with code 1."
     ),

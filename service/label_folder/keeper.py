@@ -1,0 +1,132 @@
+"""Keeps uncertain frames off the path of whoever scores them: a bounded queue before one thread that writes.
+
+What waits is written together, so that a slow disk makes larger batches and not a longer queue. A failure is a warning
+in the log and a number in the metrics; it never reaches the scoring.
+"""
+
+import logging
+import threading
+from collections import Counter
+from collections.abc import Callable, Sequence
+from typing import Final
+
+from service.errors import LabelFolderError
+from service.inference.detector import Detection, Detector
+from service.label_folder.folder import LabelFolder
+from service.label_folder.intake import Bounds, Outcome, UncertainFrame
+from service.label_folder.nearness import near_labels
+
+logger = logging.getLogger(__name__)
+
+# Bytes of frames that may wait to be written: some hundreds of photographs.
+MAX_WAITING_BYTES: Final = 64 * 1024 * 1024
+
+
+class FrameKeeper:
+    """Keeps frames with a label within `margin` of its threshold in a folder.
+
+    `pause_s` is the least time between two writes. Raises LabelFolderError and OSError where the folder cannot be used.
+    """
+
+    def __init__(
+        self,
+        folder: LabelFolder,
+        detector: Detector,
+        margin: float,
+        bounds: Bounds,
+        licence: str = "unstated",
+        pause_s: float = 0.0,
+    ) -> None:
+        folder.prepare(detector.metadata.label_keys)
+        self.folder, self.outcomes = folder, Counter[Outcome]()
+        self.failure: Exception | None = None
+        self.on_outcome: Callable[[Outcome], None] = lambda _: None
+        self._detector, self._margin, self._bounds, self._licence = detector, margin, bounds, licence
+        self._pause_s = pause_s
+        self._waiting: list[UncertainFrame] = []
+        self._held_bytes, self._closed = 0, False
+        self._changed, self._ended = threading.Condition(), threading.Event()
+        self._thread = threading.Thread(target=self._serve, name="frame-keeper", daemon=True)
+        self._thread.start()
+
+    def is_near(self, detection: Detection) -> bool:
+        """Whether a frame with this detection is one to keep."""
+        return bool(self._near(detection))
+
+    def offer(self, data: bytes, detection: Detection, group: str, *, wait: bool = False) -> None:
+        """Keep the frame if it is uncertain. Without `wait` it is dropped and counted when too much waits already."""
+        near = self._near(detection)
+        if not near:
+            return
+        model = self._detector.metadata
+        frame = UncertainFrame(
+            data, dict(detection.probabilities), near, model.name, model.version, group, self._licence
+        )
+        if not self._queued(frame, wait):
+            self._count(["dropped"])
+
+    def fail(self, error: Exception, frames: int) -> None:
+        """Count frames that could not be kept, and say why."""
+        # A full disk stays full for hours: what repeats itself is told once and counted.
+        if str(error) != str(self.failure):
+            fields = {"folder": str(self.folder.path), "reason": str(error), "frames": frames}
+            logger.warning("uncertain frames are not kept", extra=fields)
+        self.failure = error
+        self._count(["failed"] * frames)
+
+    def close(self, timeout_s: float | None = None) -> None:
+        """Write what waits and end; after `timeout_s` seconds without it."""
+        with self._changed:
+            self._closed = True
+            self._changed.notify_all()
+        self._ended.set()
+        self._thread.join(timeout_s)
+
+    def _near(self, detection: Detection) -> dict[str, float]:
+        return near_labels(detection.probabilities, self._detector.thresholds, self._margin)
+
+    def _queued(self, frame: UncertainFrame, wait: bool) -> bool:
+        with self._changed:
+            while wait and not self._has_room(frame):
+                self._changed.wait()
+            if self._closed or not self._has_room(frame):
+                return False
+            self._waiting.append(frame)
+            self._held_bytes += len(frame.data)
+            self._changed.notify_all()
+            return True
+
+    def _has_room(self, frame: UncertainFrame) -> bool:
+        return self._held_bytes == 0 or self._held_bytes + len(frame.data) <= MAX_WAITING_BYTES
+
+    def _serve(self) -> None:
+        while batch := self._next_batch():
+            self._keep(batch)
+            with self._changed:
+                self._held_bytes -= sum(len(frame.data) for frame in batch)
+                self._changed.notify_all()
+            self._ended.wait(self._pause_s)
+
+    def _next_batch(self) -> list[UncertainFrame]:
+        """Everything that waits, at least one frame; nothing once it is closed and written."""
+        with self._changed:
+            while not self._waiting and not self._closed:
+                self._changed.wait()
+            batch, self._waiting = self._waiting, []
+            return batch
+
+    def _keep(self, batch: Sequence[UncertainFrame]) -> None:
+        try:
+            self._count(self.folder.keep(batch, self._bounds))
+            self.failure = None
+        except (OSError, LabelFolderError) as error:
+            self.fail(error, len(batch))
+        except Exception as error:
+            logger.exception("keeping uncertain frames failed unexpectedly")
+            self.fail(error, len(batch))
+
+    def _count(self, outcomes: Sequence[Outcome]) -> None:
+        with self._changed:
+            self.outcomes.update(outcomes)
+        for outcome in outcomes:
+            self.on_outcome(outcome)
