@@ -1,0 +1,158 @@
+"""roadcue-train compare: one network on all labels against one network per label."""
+
+import time
+from pathlib import Path
+
+import click
+import torch
+from rich.console import Console
+from rich.table import Table
+
+from model_training import data_description, recipes
+from model_training.commands.arguments import DATA, FILE, FOLDER, TEST_SETS, chosen_test_sets, quoted
+from model_training.commands.train import changed
+from model_training.comparison.costs import frame_times, parameters_of
+from model_training.comparison.plan import CONTROLS, Plan, planned
+from model_training.comparison.report import MARKDOWN, PLOT, fill_in, markdown, save_plot
+from model_training.comparison.results import FILE as RESULTS
+from model_training.comparison.results import Results, gathered
+from model_training.comparison.rows import SeedRows, data_digest, frames_per_network
+from model_training.comparison.runs import Runs
+from model_training.errors import InvalidConfiguration
+from model_training.label_table import LabelTable
+from model_training.training_progress import shown
+
+
+@click.command("compare")
+@DATA
+@click.option("--recipe", "recipe_name", default="comparison", help=f"One of: {', '.join(recipes.RECIPES)}.")
+@click.option("--set", "changes", multiple=True, metavar="KEY=VALUE", help="Change the recipe: epochs=3, height=256.")
+@click.option("--output", type=FOLDER, default=Path("runs/comparison"), help="Folder of the comparison.")
+@click.option("--seeds", type=click.IntRange(min=1), default=3, help="Seeds, from the recipe's on; each splits anew.")
+@click.option("--fractions", default="0.25,0.5,1", help="Shares of the labelled scenes to learn from, ascending.")
+@click.option("--larger-trunk", default="tf_efficientnet_lite2", help="Compared on the largest share too, or `none`.")
+@click.option("--controls", default=",".join(CONTROLS), help="Further arms on the largest share, or `none`.")
+@click.option("--device", type=click.Choice(["auto", "cuda", "cpu"]), default="auto", help="Where to train.")
+@click.option("--dry-run", is_flag=True, help="Say what would be trained, and train nothing.")
+@click.option("--resume", is_flag=True, help="Go on with the comparison in --output; what has finished is kept.")
+@click.option("--report-only", is_flag=True, help="Write the results of what has finished anew, and train nothing.")
+@click.option("--test", "tests", is_flag=True, help="Report test rows too; nothing is chosen by them.")
+@TEST_SETS
+@click.option("--document", type=FILE, help="Markdown file to put the results into, between its marks.")
+def command(
+    data: Path,
+    recipe_name: str,
+    changes: tuple[str, ...],
+    output: Path,
+    seeds: int,
+    fractions: str,
+    larger_trunk: str,
+    controls: str,
+    device: str,
+    dry_run: bool,
+    resume: bool,
+    report_only: bool,
+    tests: bool,
+    test_sets: tuple[str, ...],
+    document: Path | None,
+) -> None:
+    """Train one network on all labels and one network per label alike, and measure which is better.
+
+    Every network starts alike, sees as many frames and is measured on the same held-out scenes of its seed, test rows
+    excepted. Keeps every network in --output with what it says of those rows; writes the paired differences with
+    intervals and the costs to results.json, results.md and results.png. No teacher is used: labels are compared.
+    """
+    console = Console(stderr=True)
+    if report_only:
+        _report(Plan.load(output), output, document, console)
+        return
+    if not resume and not dry_run and output.exists() and any(output.iterdir()):
+        raise InvalidConfiguration(f"{output} is not empty: --resume goes on with it, --output chooses another folder")
+    table, _ = data_description.load(data)
+    wanted = planned(
+        changed(recipes.recipe(recipe_name), table.labels, changes),
+        seeds,
+        _shares(fractions),
+        None if larger_trunk == "none" else larger_trunk,
+        _listed(controls),
+        chosen_test_sets(test_sets, table) if tests or test_sets else {},
+    )
+    rows = {seed: SeedRows.of(wanted, table, seed) for seed in wanted.seeds}
+    _print_plan(wanted, table, rows)
+    if dry_run:
+        return
+    wanted.save(output)
+    _train(Runs(wanted, table, data_digest(table), output, _device(device)), rows, console)
+    _report(wanted, output, document, console)
+    click.echo(f"Next: roadcue-train compare {quoted(data)} --output {quoted(output)} --report-only")
+
+
+def _train(runs: Runs, rows: dict[int, SeedRows], console: Console) -> None:
+    cells = [cell for cell in runs.plan.cells() if not runs.is_finished(cell)]
+    started = time.monotonic()
+    for number, cell in enumerate(cells):
+        left = (time.monotonic() - started) / number * (len(cells) - number) if number else None
+        console.print(f"network {number + 1} of {len(cells)}: {cell}{_minutes(left)}")
+        with shown(cell.labels, console) as observer:
+            runs.train(cell, rows[cell.seed], observer)
+    if runs.plan.test_sets:
+        for cell in runs.plan.cells():
+            runs.score_test(cell)
+
+
+def _minutes(seconds: float | None) -> str:
+    return "" if seconds is None else f", about {seconds / 60:.0f} min left"
+
+
+def _report(plan: Plan, output: Path, document: Path | None, console: Console) -> None:
+    with console.status("measuring"):
+        results = gathered(plan, output, lambda setting: frame_times(plan, setting))
+    results.save(output)
+    text = markdown(results)
+    (output / MARKDOWN).write_text(text, encoding="utf-8")
+    save_plot(results, output / PLOT)
+    if document is not None:
+        _into(document, text, results)
+    click.echo(f"{text}\nWritten: {', '.join(str(output / name) for name in (RESULTS, MARKDOWN, PLOT))}")
+
+
+def _into(document: Path, text: str, results: Results) -> None:
+    """The plot goes beside the document, under its name."""
+    plot = document.with_suffix(".png")
+    save_plot(results, plot)
+    fill_in(document, f"![average precision and paired differences]({plot.name})\n\n{text}")
+
+
+def _print_plan(plan: Plan, table: LabelTable, rows: dict[int, SeedRows]) -> None:
+    parameters = {trunk: parameters_of(plan, trunk) for trunk in dict.fromkeys(s.trunk for s in plan.settings())}
+    tabled = Table("trunk", "scenes", "arm", "networks a seed", "parameters")
+    for setting in plan.settings():
+        for arm in setting.arms:
+            cells = plan.networks(setting, arm, plan.seeds[0])
+            total = sum(parameters[setting.trunk][len(cell.labels)] for cell in cells)
+            tabled.add_row(setting.trunk, f"{setting.fraction:.0%}", arm, str(len(cells)), f"{total:,}")
+    Console().print(tabled)
+    frames = sum(len(rows[cell.seed].of_cell(cell).train) for cell in plan.cells())
+    each = frames_per_network(plan.configuration, table)
+    click.echo(
+        f"{len(plan.cells())} networks (arms share some) over {len(plan.seeds)} seeds; {each:,} frames a network, "
+        f"with the same entries fewer; {frames:,} frames in all"
+    )
+
+
+def _shares(text: str) -> tuple[float, ...]:
+    try:
+        return tuple(float(part) for part in text.split(","))
+    except ValueError as problem:
+        raise InvalidConfiguration(f"--fractions is {text!r}; write shares of 1, such as 0.25,0.5,1") from problem
+
+
+def _listed(text: str) -> tuple[str, ...]:
+    return () if text == "none" else tuple(text.split(","))
+
+
+def _device(wanted: str) -> torch.device:
+    there = torch.cuda.is_available()
+    if wanted == "cuda" and not there:
+        raise InvalidConfiguration("--device cuda: torch sees no CUDA device; use --device cpu or auto")
+    return torch.device("cuda" if there and wanted != "cpu" else "cpu")
