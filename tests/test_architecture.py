@@ -63,6 +63,7 @@ TRAINING_ORDER = (
     "model_training.onnx_export",
     "model_training.parity",
     "model_training.model_card",
+    "model_training.comparison",
     "model_training.recipes",
     "model_training.commands",
     "model_training.cli",
@@ -86,7 +87,7 @@ SERVICE_FOR_TRAINING = (
     "service.inference.session",
 )
 # Who may import a module that others have to do without.
-ONLY_IMPORTED_BY = {"model_training.recipes": ("model_training.commands.train",)}
+ONLY_IMPORTED_BY = {"model_training.recipes": ("model_training.commands.train", "model_training.commands.compare")}
 READS_ENVIRONMENT = ("service.settings",)
 
 # Import names that belong to the public surface of a declared dependency.
