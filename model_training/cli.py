@@ -16,6 +16,7 @@ SUBCOMMANDS = {
     "train": "Train on the rows of DATA that are not test rows.",
     "export": "Calibrate the best network of RUN, write it as one ONNX file, verify it, measure it and write its card.",
     "evaluate": "Measure a model file on the test rows of DATA, as the service answers them.",
+    "compare": "Train one network on all labels and one network per label alike, and measure which is better.",
     "verify": "Hold a model file to the network of RUN on real frames of DATA, and check its self-test vectors.",
 }
 
