@@ -1,4 +1,4 @@
-"""The command line: roadcue serve | predict.
+"""The command line: roadcue serve | predict | label.
 
 Exit codes: 0 done; 1 failed, with one line on standard error that says why; 2 called with wrong arguments.
 """
@@ -98,6 +98,32 @@ def predict(
     failed = score_files(files, settings, writer, console, uncertain_group)
     if failed:
         raise click.ClickException(f"{failed} of {len(files)} images could not be read")
+
+
+@roadcue.command()
+@click.argument("folder", metavar="DIR", type=click.Path(exists=True, file_okay=False, path_type=Path))
+@click.option(
+    "--port",
+    type=click.IntRange(0, 65535),
+    default=8001,
+    show_default=True,
+    help="TCP port to listen on; 0 takes a free one.",
+)
+@click.option(
+    "--host",
+    default="127.0.0.1",
+    show_default=True,
+    help="Address to listen on. On any but the loopback, whoever reaches it sees the frames and may answer.",
+)
+@click.option("--open", "opens", is_flag=True, help="Open the page in the browser.")
+def label(folder: Path, port: int, host: str, opens: bool) -> None:
+    """Answer by keyboard what frames show, in the browser. DIR holds a label table, as `predict --uncertain` makes it.
+
+    The most uncertain frames come first; every answer is in DIR/labels.csv at once. Ctrl-C ends it.
+    """
+    from service.answer_page.server import serve_answer_page
+
+    serve_answer_page(folder, host, port, click.launch if opens else None)
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
