@@ -144,9 +144,8 @@ function showDone() {
   setDone(true);
   state.frameIsReady = false;
   element("done-title").textContent = doneTitle(skipped);
-  element("done-text").textContent = skipped
-    ? "S goes through the skipped ones again."
-    : "Train with the answers: name the folder as one more source in your data's TOML file.";
+  element("done-text").textContent = doneText(skipped);
+  element("done-source").hidden = skipped > 0 || state.questions.length === 0;
   element("done-source").textContent = `[[sources]]\nformat = "table"\npath = ${JSON.stringify(state.folder)}`;
   setState("done");
 }
@@ -154,6 +153,12 @@ function showDone() {
 function doneTitle(skipped) {
   if (state.questions.length === 0) return "No frame waits for an answer here";
   return skipped ? `${skipped} skipped, all others answered` : "All answered";
+}
+
+function doneText(skipped) {
+  if (state.questions.length === 0) return "roadcue predict --uncertain keeps those that are near a threshold.";
+  if (skipped) return "S goes through the skipped ones again.";
+  return "Train with the answers: name the folder as one more source in your data's TOML file.";
 }
 
 async function answer(value) {
