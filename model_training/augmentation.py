@@ -6,8 +6,8 @@ keeps the frame from being cropped.
 # H/W = height/width in pixels, L = labels
 """
 
-from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, replace
 
 import cv2
 import numpy as np
@@ -16,9 +16,16 @@ from numpy.typing import NDArray
 from model_training.configuration import AugmentationConfiguration
 from model_training.label_table import ABSENT, PRESENT, UNKNOWN
 from model_training.sources.annotated_frame import Box
+from model_training.teacher import Hint, Hints
 
 VISIBLE_SHARE = 0.5
 """A box counts as seen in a crop when at least this share of its area is inside."""
+SURE = 0.7
+"""A teacher's box shows where a label is from this probability on."""
+DOUBTFUL = 0.1
+"""Below this probability a teacher's box is background; between the two it says nothing."""
+NOT_SEEN = 0.03
+"""How likely a label is there where its teacher looked and saw no box."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,13 +33,15 @@ class Sample:
     """A frame at any size, and what is known of it.
 
     `entries` maps every label to PRESENT, ABSENT or UNKNOWN; `boxes` holds the labels whose boxes are complete;
-    `soft` holds a teacher's probability for labels that are unknown.
+    `soft` holds a teacher's probability for labels that are unknown, `hints` its boxes for labels that are unknown, or
+    present without boxes.
     """
 
     frame_HWC: NDArray[np.uint8]
     entries: Mapping[str, int]
     boxes: Mapping[str, tuple[Box, ...]]
     soft: Mapping[str, float]
+    hints: Hints = field(default_factory=dict)
 
 
 def augmented(sample: Sample, configuration: AugmentationConfiguration, random: np.random.Generator) -> Sample:
@@ -47,26 +56,42 @@ def augmented(sample: Sample, configuration: AugmentationConfiguration, random: 
 
 
 def can_be_cropped(sample: Sample) -> bool:
-    """Whether every label that is present has boxes to tell what a crop leaves of it."""
-    return all(label in sample.boxes for label, entry in sample.entries.items() if entry == PRESENT)
+    """Whether boxes, or a teacher's sure ones, tell what a crop leaves of every label that is present."""
+    return all(
+        label in sample.boxes or _likeliest(sample.hints.get(label, ())) >= SURE
+        for label, entry in sample.entries.items()
+        if entry == PRESENT
+    )
 
 
 def crop(sample: Sample, window: Box) -> Sample:
     """Cut out `window`.
 
     A label stays present while a box of it is seen by `VISIBLE_SHARE` or more, becomes absent when no box reaches
-    into the window, and unknown in between. Absent stays absent. A teacher's score stays only where it says absent.
+    into the window, and unknown in between. Absent stays absent. A label that is present without boxes of its own stays
+    so while a sure hint is seen, else it is unknown. What the teacher says follows from the hints that are left; where
+    the likeliest is cut, or none is left that could say what a high score was for, it says nothing.
     """
     kept = {label: tuple(_seen(box, window) for box in boxes) for label, boxes in sample.boxes.items()}
-    entries = {label: _entry_after_crop(entry, kept.get(label, ())) for label, entry in sample.entries.items()}
+    hints = {label: _seen_hints(hints, window) for label, hints in sample.hints.items()}
+    entries = {
+        label: _entry_after_crop(entry, kept[label]) if label in kept else _entry_by_hints(entry, hints.get(label))
+        for label, entry in sample.entries.items()
+    }
     # A label that became unknown has no complete boxes any more: something half seen is neither object nor background.
     boxes = {
         label: tuple(box for box, share in seen if share > 0)
         for label, seen in kept.items()
         if entries.get(label) != UNKNOWN
     }
-    soft = {label: p for label, p in sample.soft.items() if p < 0.1}
-    return Sample(_cut(sample.frame_HWC, window), entries, boxes, soft)
+    soft = {
+        label: p
+        for label, entry in entries.items()
+        if entry == UNKNOWN
+        and label not in kept
+        and (p := _soft_after_crop(sample, label, hints.get(label))) is not None
+    }
+    return Sample(_cut(sample.frame_HWC, window), entries, boxes, soft, {k: v.left for k, v in hints.items()})
 
 
 def zoom_out(sample: Sample, left: float, top: float, side: float, colour: NDArray[np.integer]) -> Sample:
@@ -76,15 +101,10 @@ def zoom_out(sample: Sample, left: float, top: float, side: float, colour: NDArr
     canvas_HWC[:] = colour
     y, x = int(top * canvas_HWC.shape[0]), int(left * canvas_HWC.shape[1])
     canvas_HWC[y : y + height, x : x + width] = sample.frame_HWC
-    return replace(
+    return _moved(
         sample,
-        frame_HWC=canvas_HWC,
-        boxes={
-            label: tuple(
-                (left + x0 / side, top + y0 / side, left + x1 / side, top + y1 / side) for x0, y0, x1, y1 in boxes
-            )
-            for label, boxes in sample.boxes.items()
-        },
+        canvas_HWC,
+        lambda box: (left + box[0] / side, top + box[1] / side, left + box[2] / side, top + box[3] / side),
     )
 
 
@@ -95,15 +115,20 @@ def can_be_mirrored(sample: Sample, unmirrored: tuple[str, ...]) -> bool:
 
 def mirror(sample: Sample) -> Sample:
     """Swap left and right."""
-    boxes = {
-        label: tuple((1 - x1, y0, 1 - x0, y1) for x0, y0, x1, y1 in boxes) for label, boxes in sample.boxes.items()
-    }
-    return replace(sample, frame_HWC=np.ascontiguousarray(sample.frame_HWC[:, ::-1]), boxes=boxes)
+    mirrored_HWC = np.ascontiguousarray(sample.frame_HWC[:, ::-1])
+    return _moved(sample, mirrored_HWC, lambda box: (1 - box[2], box[1], 1 - box[0], box[3]))
+
+
+def _moved(sample: Sample, frame_HWC: NDArray[np.uint8], to: Callable[[Box], Box]) -> Sample:
+    """`sample` in another frame, in which each box is where `to` says."""
+    boxes = {label: tuple(to(box) for box in boxes) for label, boxes in sample.boxes.items()}
+    hints = {label: tuple(Hint(to(box), p) for box, p in hints) for label, hints in sample.hints.items()}
+    return replace(sample, frame_HWC=frame_HWC, boxes=boxes, hints=hints)
 
 
 def _window(smallest: float, random: np.random.Generator) -> Box:
-    """A window of `smallest` to all of the area, its sides stretched against each other by up to a quarter."""
-    area, stretch = random.uniform(smallest, 1), np.exp(random.uniform(-0.25, 0.25))
+    """A window of `smallest` to all of the area, its sides stretched against each other by up to two fifths."""
+    area, stretch = random.uniform(smallest, 1), np.exp(random.uniform(-0.35, 0.35))
     width, height = min(1.0, np.sqrt(area) * stretch), min(1.0, np.sqrt(area) / stretch)
     x0, y0 = random.uniform(0, 1 - width), random.uniform(0, 1 - height)
     return (x0, y0, x0 + width, y0 + height)
@@ -132,6 +157,45 @@ def _entry_after_crop(entry: int, seen: tuple[tuple[Box, float], ...]) -> int:
     if best is None:
         return UNKNOWN
     return PRESENT if best >= VISIBLE_SHARE else ABSENT if best == 0 else UNKNOWN
+
+
+@dataclass(frozen=True, slots=True)
+class _SeenHints:
+    """What a window leaves of a label's hints: `likeliest` of those seen, and of those it cuts."""
+
+    left: tuple[Hint, ...]
+    likeliest: float
+    likeliest_cut: float
+
+
+def _seen_hints(hints: tuple[Hint, ...], window: Box) -> _SeenHints:
+    seen = [(*_seen(hint.box, window), hint.probability) for hint in hints]
+    whole = tuple(Hint(box, p) for box, share, p in seen if share >= VISIBLE_SHARE)
+    # A part of an object is no longer a sure sign of it, but no background either.
+    cut = tuple(Hint(box, p) for box, share, p in seen if 0 < share < VISIBLE_SHARE)
+    doubtful = tuple(Hint(box, min(p, SURE - 0.01)) for box, p in cut)
+    return _SeenHints(whole + doubtful, _likeliest(whole), _likeliest(cut))
+
+
+def _likeliest(hints: tuple[Hint, ...]) -> float:
+    return max((hint.probability for hint in hints), default=0.0)
+
+
+def _entry_by_hints(entry: int, hints: _SeenHints | None) -> int:
+    if entry != PRESENT:
+        return entry
+    return PRESENT if hints is not None and hints.likeliest >= SURE else UNKNOWN
+
+
+def _soft_after_crop(sample: Sample, label: str, hints: _SeenHints | None) -> float | None:
+    """The teacher's probability for what is left, None where it cannot be told."""
+    whole = sample.soft.get(label)
+    if hints is None:
+        return whole if whole is not None and whole < DOUBTFUL else None
+    if hints.likeliest_cut > max(hints.likeliest, DOUBTFUL):
+        return None
+    left = max(hints.likeliest, NOT_SEEN)
+    return left if whole is None else min(left, max(whole, NOT_SEEN))
 
 
 def _cut(frame_HWC: NDArray[np.uint8], window: Box) -> NDArray[np.uint8]:
@@ -163,7 +227,7 @@ def _recoloured(frame_HWC: NDArray[np.uint8], random: np.random.Generator) -> ND
     Hue stays: red is what makes a stop sign and a light what they are.
     """
     levels = np.arange(256) / 255
-    contrast, exposure, gamma = random.uniform(0.7, 1.3), random.uniform(0.7, 1.3), np.exp(random.uniform(-0.3, 0.3))
+    contrast, exposure, gamma = random.uniform(0.6, 1.3), random.uniform(0.5, 1.3), np.exp(random.uniform(-0.4, 0.4))
     balance_C = random.uniform(0.92, 1.08, 3)
     curve = np.clip((levels**gamma - 0.5) * contrast + 0.5, 0, 1) * exposure
     table_1x256xC = np.clip(curve[:, None] * balance_C * 255, 0, 255).astype(np.uint8)[np.newaxis]
@@ -175,5 +239,6 @@ def _recoloured(frame_HWC: NDArray[np.uint8], random: np.random.Generator) -> ND
 
 
 def _recompressed(frame_HWC: NDArray[np.uint8], quality: int) -> NDArray[np.uint8]:
-    _, encoded = cv2.imencode(".jpg", frame_HWC, [cv2.IMWRITE_JPEG_QUALITY, quality])
-    return np.asarray(cv2.imdecode(encoded, cv2.IMREAD_COLOR), np.uint8)
+    bgr_HWC = cv2.cvtColor(frame_HWC, cv2.COLOR_RGB2BGR)
+    _, encoded = cv2.imencode(".jpg", bgr_HWC, [cv2.IMWRITE_JPEG_QUALITY, quality])
+    return np.asarray(cv2.cvtColor(cv2.imdecode(encoded, cv2.IMREAD_COLOR), cv2.COLOR_BGR2RGB), np.uint8)

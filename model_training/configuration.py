@@ -18,6 +18,7 @@ class AugmentationConfiguration(_Configuration):
 
     crop: Fraction = 0.5
     smallest_crop: Fraction = Field(0.3, description="smallest crop, in fractions of the frame's area")
+    mosaic: Fraction = Field(0.0, description="share of samples that are four frames in one")
     zoom_out: Fraction = 0.25
     largest_canvas: float = Field(
         1.6, ge=1, description="largest canvas of a zoom-out, in multiples of the frame's side"
@@ -71,7 +72,7 @@ class TrainingConfiguration(_Configuration):
         default_factory=dict, description="weight of a label in the loss, default 1"
     )
     evidence_weight: float = Field(0.5, ge=0, description="weight of the boxes' loss on the evidence maps")
-    soft_weight: float = Field(0.5, ge=0, description="weight of the teacher's scores on unknown entries")
+    soft_weight: float = Field(0.5, ge=0, description="weight of a wholly reliable teacher on unknown entries")
     source_exponent: Fraction = Field(
         0.75, description="a source of n frames is drawn as if it had n ** exponent; 1 draws every frame alike"
     )

@@ -15,10 +15,11 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torch.utils.data import Dataset, Sampler
 
-from model_training.augmentation import Sample, augmented
+from model_training.augmentation import DOUBTFUL, SURE, Sample, augmented
 from model_training.configuration import TrainingConfiguration
 from model_training.errors import ImageChanged
 from model_training.label_table import ABSENT, PRESENT, UNKNOWN, LabelTable
+from model_training.mosaic import mosaic, quarter_sizes
 from model_training.sources.annotated_frame import Box
 from model_training.sources.readable_images import LIMITS
 from model_training.teacher import SoftTargets
@@ -31,9 +32,12 @@ Decoded = TypeVar("Decoded")
 
 
 class Draw(NamedTuple):
-    """A row, and the seed of the change it undergoes: the same draw gives the same sample in every process."""
+    """A row, three that may join it in a mosaic, and the seed of the change they undergo.
 
-    row: int
+    The same draw gives the same sample in every process.
+    """
+
+    rows: tuple[int, int, int, int]
     seed: tuple[int, ...]
 
 
@@ -67,8 +71,15 @@ class TrainingFrames(Dataset[dict[str, Any]]):
 
     def __getitem__(self, draw: Draw) -> dict[str, NDArray[Any]]:
         configuration, random = self._configuration, np.random.default_rng(draw.seed)
-        sample = augmented(self._sample(draw.row), configuration.augmentation, random)
-        frame_HWC = resize(sample.frame_HWC, configuration.height, configuration.width)
+        size = configuration.height, configuration.width
+        if random.random() >= configuration.augmentation.mosaic:
+            return self._changed(draw.rows[0], size, random)
+        sizes = quarter_sizes(*size, GRID_STRIDE, random)
+        return mosaic([self._changed(row, size, random) for row, size in zip(draw.rows, sizes, strict=True)])
+
+    def _changed(self, row: int, size: tuple[int, int], random: np.random.Generator) -> dict[str, NDArray[Any]]:
+        sample = augmented(self._sample(row), self._configuration.augmentation, random)
+        frame_HWC = resize(sample.frame_HWC, *size)
         return {"frames_BHWC": frame_HWC, **targets(sample, self._table.labels, frame_HWC.shape[:2])}
 
     def _sample(self, row: int) -> Sample:
@@ -78,7 +89,7 @@ class TrainingFrames(Dataset[dict[str, Any]]):
         entries = dict(zip(table.labels, table.entries_NL[row].tolist(), strict=True))
         soft_L = self._soft.probabilities_NL[row]
         soft = {label: float(p) for label, p in zip(table.labels, soft_L, strict=True) if not math.isnan(p)}
-        return Sample(frame_HWC, entries, table.boxes[row], soft)
+        return Sample(frame_HWC, entries, table.boxes[row], soft, self._soft.hints[row])
 
 
 class EvaluationFrames(Dataset[NDArray[np.uint8]]):
@@ -140,7 +151,23 @@ def _label_cells(sample: Sample, label: str, grid: tuple[int, int]) -> NDArray[n
         return np.zeros(grid, np.int8)
     if sample.entries[label] == PRESENT and label in sample.boxes:
         return box_cells(sample.boxes[label], grid)
-    return np.full(grid, -1, np.int8)
+    return _hinted_cells(sample, label, grid)
+
+
+def _hinted_cells(sample: Sample, label: str, grid: tuple[int, int]) -> NDArray[np.int8]:
+    """Cells [h, w] by the teacher's boxes: 1 in sure ones, -1 in doubtful ones, 0 elsewhere; -1 where it is silent.
+
+    Where a label is said to be present, or may well be, and no box shows where, it may be anywhere.
+    """
+    hints = sample.hints.get(label, ())
+    sure = tuple(hint.box for hint in hints if hint.probability >= SURE)
+    doubtful = tuple(hint.box for hint in hints if DOUBTFUL <= hint.probability < SURE)
+    likely = sample.soft.get(label, 1.0) >= DOUBTFUL
+    if not sure and (sample.entries[label] == PRESENT or (likely and not doubtful)):
+        return np.full(grid, -1, np.int8)
+    cells_hw = box_cells(sure, grid)
+    cells_hw[(cells_hw == 0) & (box_cells(doubtful, grid) != 0)] = -1
+    return cells_hw
 
 
 def _cover(box: Box, grid: tuple[int, int]) -> NDArray[np.float64]:
@@ -180,8 +207,15 @@ class BalancedBatches(Sampler[list[Draw]]):
         order = self.epoch_rows(self.epoch)
         for batch in range(self.first_batch, len(self)):
             positions = range(batch * self._batch_size, (batch + 1) * self._batch_size)
-            draws = [Draw(int(order[i % len(order)]), (self._seed, self.epoch, i)) for i in positions]
+            draws = [Draw(self._rows_at(order, i), (self._seed, self.epoch, i)) for i in positions]
             yield draws[self._share]
+
+    @staticmethod
+    def _rows_at(order: NDArray[np.intp], position: int) -> tuple[int, int, int, int]:
+        """The row of a position and, from elsewhere in the epoch, the rows that may join it."""
+        n = len(order)
+        a, b, c, d = (int(order[(position + quarter * n // 4) % n]) for quarter in range(4))
+        return a, b, c, d
 
     def epoch_rows(self, epoch: int) -> NDArray[np.intp]:
         """Rows in the order in which `epoch` draws them."""

@@ -1,93 +1,245 @@
-"""A teacher's presence scores as soft targets for entries that nobody labelled; never in place of a label.
+"""What a teacher, some detector or classifier, says of entries that nobody labelled; never in place of a label.
+
+A teacher's file is a CSV of one of two kinds, told apart by its columns; image paths are relative to its folder.
+
+    presence scores   image, one column per label with a score in 0..1, or empty
+    boxes             image, label, score, x0, y0, x1, y1 in fractions of the frame, a row per box; an image in which
+                      nothing was found has one row with nothing but its name
 
 # N = frames, L = labels
 """
 
-from collections.abc import Sequence
+from collections import defaultdict
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Final, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy.special import expit, logit
 from sklearn.linear_model import LogisticRegression
 
 from model_training.errors import AnnotationError
-from model_training.label_table import UNKNOWN, LabelTable
+from model_training.label_table import PRESENT, UNKNOWN, LabelTable
+from model_training.sources.annotated_frame import Box
+from model_training.sources.boxes import clipped
 from model_training.sources.csv_table import csv_rows
 from model_training.sources.problems import Problems
 
-_CLIPPED = 1e-4
+NOTHING_FOUND: Final = 0.01
+"""The score of a label that a teacher looked for without finding a box, and the least score that counts as one."""
+BOX_COLUMNS: Final = ("image", "label", "score", "x0", "y0", "x1", "y1")
+_LEAST_PREVALENCE: Final = 0.01
+
+
+class Hint(NamedTuple):
+    """A box that a teacher suggests, and how likely it is that what it suggests is there."""
+
+    box: Box
+    probability: float
+
+
+Hints = Mapping[str, tuple[Hint, ...]]
+
+
+@dataclass(frozen=True, slots=True)
+class TeacherScores:
+    """Raw scores in 0..1, [N, L], NaN where the teacher says nothing, and its boxes with raw scores, N mappings."""
+
+    scores_NL: NDArray[np.float32]
+    boxes: tuple[Hints, ...]
 
 
 @dataclass(frozen=True, slots=True)
 class SoftTargets:
-    """Probabilities [N, L]; NaN where the entry is known or the teacher says nothing."""
+    """Probabilities [N, L], NaN where the entry is known or the teacher says nothing.
+
+    `hints` holds per frame the teacher's boxes for labels that are unknown, or present without boxes of their own.
+    `reliability_L` in 0..1 is the share of what there is to know about a label that the teacher knows.
+    """
 
     probabilities_NL: NDArray[np.float32]
+    hints: tuple[Hints, ...]
+    reliability_L: NDArray[np.float32]
 
     @classmethod
     def none(cls, table: LabelTable) -> "SoftTargets":
-        return cls(np.full(table.entries_NL.shape, np.nan, np.float32))
+        probabilities_NL = np.full(table.entries_NL.shape, np.nan, np.float32)
+        return cls(probabilities_NL, ({},) * len(table), np.zeros(len(table.labels), np.float32))
 
     def rows(self, indices: NDArray[np.intp]) -> "SoftTargets":
-        return SoftTargets(self.probabilities_NL[indices])
+        return SoftTargets(self.probabilities_NL[indices], tuple(self.hints[i] for i in indices), self.reliability_L)
 
 
-def soft_targets(
-    table: LabelTable, scores_NL: NDArray[np.float32], fit_rows: Sequence[int] | NDArray[np.intp]
-) -> SoftTargets:
-    """Recalibrate raw scores in 0..1 (NaN: none) on the known entries of `fit_rows`, keep them where unknown.
+@dataclass(frozen=True, slots=True)
+class Meaning:
+    """What a raw score of one label says: probability = sigmoid(slope * logit(score) + offset)."""
 
-    Logistic regression of the label on the score's logit, per label (Platt, 1999). A label whose known entries in
+    slope: float
+    offset: float
+
+    def probabilities(self, scores: NDArray[np.floating]) -> NDArray[np.float64]:
+        return np.asarray(expit(self.slope * _logit(scores) + self.offset))
+
+    def at_prevalence(self, prevalence: float) -> "Meaning":
+        """The same evidence where `prevalence` of the frames have the label, from a meaning fitted at one half."""
+        return Meaning(self.slope, self.offset + float(logit(prevalence)))
+
+
+def soft_targets(table: LabelTable, teacher: TeacherScores, fit_rows: Sequence[int] | NDArray[np.intp]) -> SoftTargets:
+    """What a teacher's raw scores mean is learned on the known entries of `fit_rows` and applied where unknown.
+
+    Per label a logistic regression of the entry on the score's logit (Platt, 1999), with both kinds of entries
+    weighing the same: the labelled frames were often collected for being full of a label, so how often it is in the
+    unlabelled ones is estimated from these (Saerens et al., Neural Computation 2002). A label whose known entries in
     `fit_rows` are all of one kind gets no soft targets, since nothing tells what its scores mean.
     """
-    soft_NL = np.full(table.entries_NL.shape, np.nan, np.float32)
-    for label in range(len(table.labels)):
-        fitted = _fitted(table.entries_NL[fit_rows, label], scores_NL[fit_rows, label])
-        rows = (table.entries_NL[:, label] == UNKNOWN) & ~np.isnan(scores_NL[:, label])
-        if fitted is not None and rows.any():
-            soft_NL[rows, label] = fitted.predict_proba(_logit(scores_NL[rows, label]))[:, 1]
-    return SoftTargets(soft_NL)
+    soft = SoftTargets.none(table)
+    meanings: dict[str, Meaning] = {}
+    for j, label in enumerate(table.labels):
+        known = _Known.of(table.entries_NL[fit_rows, j], teacher.scores_NL[fit_rows, j])
+        if known is None:
+            continue
+        balanced = known.meaning()
+        unknown_N = (table.entries_NL[:, j] == UNKNOWN) & ~np.isnan(teacher.scores_NL[:, j])
+        learned_from = np.intersect1d(np.flatnonzero(unknown_N), fit_rows)
+        prevalence = estimated_prevalence(balanced.probabilities(teacher.scores_NL[learned_from, j]))
+        meanings[label] = balanced.at_prevalence(prevalence)
+        soft.probabilities_NL[unknown_N, j] = meanings[label].probabilities(teacher.scores_NL[unknown_N, j])
+        soft.reliability_L[j] = known.explained(balanced)
+    hints = tuple(_hints(table, row, boxes, meanings) for row, boxes in enumerate(teacher.boxes))
+    return SoftTargets(soft.probabilities_NL, hints, soft.reliability_L)
 
 
-def read_scores(path: Path, table: LabelTable) -> NDArray[np.float32]:
-    """Scores [N, L] from a CSV `image, LABEL...` whose images are relative to its folder; NaN where it has none.
+def estimated_prevalence(balanced_N: NDArray[np.float64], steps: int = 200) -> float:
+    """How often a label is present, from probabilities that hold where it is present in one half of the frames.
 
-    Images that are not in the table and columns that are no labels are passed over. Raises AnnotationError, with file
-    and line, for a file without an `image` column, an image with two rows and a score that is not within 0..1.
+    Expectation maximisation on the likelihood ratios; 0.5 for no frames; kept within 0.01 and 0.99.
     """
-    rows_by_image = {image.resolve(): row for row, image in enumerate(table.images)}
+    prevalence = 0.5
+    for _ in range(steps if len(balanced_N) else 0):
+        present_N = prevalence * balanced_N
+        posterior_N = present_N / (present_N + (1 - prevalence) * (1 - balanced_N))
+        prevalence = float(np.clip(posterior_N.mean(), _LEAST_PREVALENCE, 1 - _LEAST_PREVALENCE))
+    return prevalence
+
+
+def read_teacher(path: Path, table: LabelTable) -> TeacherScores:
+    """The scores, and boxes if there are any, of a teacher's file for the frames and labels of `table`.
+
+    Images that are not in the table and labels that are not among its are passed over. Raises AnnotationError, with
+    file and line, for a file without an `image` column, an image with two rows of presence scores, a score that is not
+    within 0..1 and a box without area.
+    """
+    lines = list(csv_rows(path, Problems("stop"), required=("image",)))
+    if lines and set(BOX_COLUMNS) <= set(lines[0][1]):
+        return _box_scores(path, lines, table)
+    return TeacherScores(_presence_scores(path, lines, table), ({},) * len(table))
+
+
+@dataclass(frozen=True, slots=True)
+class _Known:
+    """Entries of one label that are known and that the teacher scored, of both kinds, and balancing weights."""
+
+    present_N: NDArray[np.bool_]
+    scores_N: NDArray[np.float32]
+    weights_N: NDArray[np.float64]
+
+    @classmethod
+    def of(cls, entries_N: NDArray[np.int8], scores_N: NDArray[np.float32]) -> "_Known | None":
+        usable = (entries_N != UNKNOWN) & ~np.isnan(scores_N)
+        present_N = entries_N[usable] == PRESENT
+        if present_N.all() or not present_N.any():
+            return None
+        weights_N = np.where(present_N, 0.5 / present_N.mean(), 0.5 / (1 - present_N.mean()))
+        return cls(present_N, scores_N[usable], weights_N)
+
+    def meaning(self) -> Meaning:
+        fitted = LogisticRegression().fit(_logit(self.scores_N)[:, np.newaxis], self.present_N, self.weights_N)
+        return Meaning(float(fitted.coef_[0, 0]), float(fitted.intercept_[0]))
+
+    def explained(self, meaning: Meaning) -> float:
+        """1 - cross-entropy / log 2: 1 for a teacher that is always right and sure, 0 for one that tosses a coin."""
+        p_N = np.clip(meaning.probabilities(self.scores_N), 1e-6, 1 - 1e-6)
+        surprise_N = -np.log(np.where(self.present_N, p_N, 1 - p_N))
+        return max(0.0, 1 - float(np.average(surprise_N, weights=self.weights_N)) / np.log(2))
+
+
+def _hints(table: LabelTable, row: int, boxes: Hints, meanings: Mapping[str, Meaning]) -> Hints:
+    hints = {}
+    for j, label in enumerate(table.labels):
+        entry = table.entries_NL[row, j]
+        unboxed = entry == PRESENT and label not in table.boxes[row]
+        if label in meanings and label in boxes and (entry == UNKNOWN or unboxed):
+            found = boxes[label]
+            probabilities = meanings[label].probabilities(np.array([hint.probability for hint in found]))
+            hints[label] = tuple(Hint(hint.box, float(p)) for hint, p in zip(found, probabilities, strict=True))
+    return hints
+
+
+Lines = Sequence[tuple[int, Mapping[str, str]]]
+
+
+def _presence_scores(path: Path, lines: Lines, table: LabelTable) -> NDArray[np.float32]:
     scores_NL = np.full(table.entries_NL.shape, np.nan, np.float32)
     first_line: dict[str, int] = {}
-    for line, record in csv_rows(path, Problems("stop"), required=("image",)):
+    for line, record in lines:
         image = record["image"]
         if first_line.setdefault(image, line) != line:
             raise AnnotationError(path, line, f"image {image} has a row already, in line {first_line[image]}")
-        row = rows_by_image.get((path.parent / image).resolve())
-        if row is not None:
-            scores_NL[row] = [_score(path, line, record.get(label)) for label in table.labels]
+    for line, record, row in _in_table(path, lines, table):
+        scores_NL[row] = [_score(path, line, record.get(label)) for label in table.labels]
     return scores_NL
+
+
+def _box_scores(path: Path, lines: Lines, table: LabelTable) -> TeacherScores:
+    scores_NL = np.full(table.entries_NL.shape, np.nan, np.float32)
+    boxes: list[dict[str, list[Hint]]] = [defaultdict(list) for _ in range(len(table))]
+    for line, record, row in _in_table(path, lines, table):
+        scores_NL[row] = np.fmax(scores_NL[row], NOTHING_FOUND)
+        label = record["label"]
+        if label in table.labels:
+            score = _score(path, line, record["score"])
+            boxes[row][label].append(Hint(_box(path, line, record), score))
+            j = table.labels.index(label)
+            scores_NL[row, j] = max(scores_NL[row, j], score)
+    return TeacherScores(scores_NL, tuple({key: tuple(found) for key, found in frame.items()} for frame in boxes))
+
+
+def _in_table(path: Path, lines: Lines, table: LabelTable) -> Iterator[tuple[int, Mapping[str, str], int]]:
+    rows_by_image = {image.resolve(): row for row, image in enumerate(table.images)}
+    for line, record in lines:
+        row = rows_by_image.get((path.parent / record["image"]).resolve())
+        if row is not None:
+            yield line, record, row
+
+
+def _box(path: Path, line: int, record: Mapping[str, str]) -> Box:
+    corners = tuple(_number(record[name]) for name in BOX_COLUMNS[3:])
+    box = clipped((corners[0], corners[1], corners[2], corners[3]))
+    if box is None:
+        raise AnnotationError(
+            path, line, f"the box is {corners}; it must be x0 < x1, y0 < y1 in fractions of the frame"
+        )
+    return box
 
 
 def _score(path: Path, line: int, text: str | None) -> float:
     if not text:
         return float("nan")
-    try:
-        score = float(text)
-    except ValueError:
-        score = float("nan")
+    score = _number(text)
     if not 0 <= score <= 1:
         raise AnnotationError(path, line, f"the score is {text!r}; it must be within 0..1 or empty")
     return score
 
 
-def _fitted(entries_N: NDArray[np.int8], scores_N: NDArray[np.float32]) -> LogisticRegression | None:
-    usable = (entries_N != UNKNOWN) & ~np.isnan(scores_N)
-    if len(np.unique(entries_N[usable])) < 2:
-        return None
-    return LogisticRegression().fit(_logit(scores_N[usable]), entries_N[usable])
+def _number(text: str) -> float:
+    try:
+        return float(text)
+    except ValueError:
+        return float("nan")
 
 
-def _logit(scores_N: NDArray[np.float32]) -> NDArray[np.float64]:
-    clipped = np.clip(scores_N.astype(np.float64), _CLIPPED, 1 - _CLIPPED)
-    return np.log(clipped / (1 - clipped))[:, np.newaxis]
+def _logit(scores: NDArray[np.floating]) -> NDArray[np.float64]:
+    return np.asarray(logit(np.clip(scores.astype(np.float64), NOTHING_FOUND, 1 - NOTHING_FOUND)))

@@ -115,6 +115,7 @@ class Trainer:
             self.network, multi_avg_fn=get_ema_multi_avg_fn(self._average_decay()), use_buffers=True
         )
         self._label_weights_L = self._weights()
+        self._teacher_reliability_L = torch.from_numpy(rows.soft.reliability_L).to(device)
         self._state = _State()
         self._rows_fingerprint = rows.fingerprint()
         self._mean_loss = math.nan
@@ -175,7 +176,9 @@ class Trainer:
             output = learner(batch.frames_BHWC)
         weights_L = self._label_weights_L
         cost = masked_cross_entropy(output.logits_BL, batch.targets_BL, batch.known_BL, weights_L)
-        soft = masked_cross_entropy(output.logits_BL, batch.soft_BL, batch.soft_known_BL, weights_L)
+        soft = masked_cross_entropy(
+            output.logits_BL, batch.soft_BL, batch.soft_known_BL, weights_L * self._teacher_reliability_L
+        )
         evidence = evidence_cross_entropy(output.evidence_BLhw, batch.cells_BLhw)
         return cost + configuration.soft_weight * soft + configuration.evidence_weight * evidence
 

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from model_training.configuration import TrainingConfiguration
 from model_training.label_table import LabelTable
 from model_training.splits import split_by_group
-from model_training.teacher import SoftTargets, read_scores, soft_targets
+from model_training.teacher import SoftTargets, read_teacher, soft_targets
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,13 +38,13 @@ class TrainingRows:
 def assemble(table: LabelTable, configuration: TrainingConfiguration, teacher: Path | None = None) -> TrainingRows:
     """Split `table` as the configuration says; the same table and configuration give the same rows.
 
-    `teacher` is a CSV of presence scores; what they mean is learned from the known entries of the train rows alone.
+    `teacher` is a CSV of presence scores or boxes; what they mean is learned from the known entries of the train rows alone.
     """
     held_out = {"validation": configuration.validation, "calibration": configuration.calibration}
     splits = split_by_group(table, {"train": 1 - sum(held_out.values()), **held_out}, configuration.seed)
     soft = SoftTargets.none(table)
     if teacher is not None:
-        soft = soft_targets(table, read_scores(teacher, table), splits["train"])
+        soft = soft_targets(table, read_teacher(teacher, table), splits["train"])
     teacher_hash = hashlib.sha256(teacher.read_bytes()).hexdigest() if teacher else "none"
     return TrainingRows(
         table, soft, splits["train"], splits["validation"], splits["calibration"], teacher_hash=teacher_hash

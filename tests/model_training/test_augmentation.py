@@ -18,6 +18,7 @@ from model_training.augmentation import (
 )
 from model_training.configuration import AugmentationConfiguration
 from model_training.label_table import ABSENT, PRESENT, UNKNOWN
+from model_training.teacher import Hint
 
 HEIGHT, WIDTH = 80, 120
 NEVER = AugmentationConfiguration(crop=0, zoom_out=0, mirror=0, colour=0, blur=0, noise=0, jpeg=0)
@@ -282,3 +283,56 @@ def test_crops_are_no_smaller_than_configured():
     # Whole pixels cost up to one row and one column.
     assert min(areas) > 0.5 * 0.96
     assert max(areas) <= 1
+
+
+def with_hints(*hints, entry=UNKNOWN, soft=None):
+    return replace(sample_of({"car": entry}, soft=soft), hints={"car": tuple(Hint(box, p) for box, p in hints)})
+
+
+LEFT_HALF, RIGHT_HALF = (0.0, 0.0, 0.5, 1.0), (0.5, 0.0, 1.0, 1.0)
+RIGHT_BOX = (0.6, 0.25, 0.8, 0.5)
+
+
+def test_crop_makes_an_unknown_label_as_likely_as_the_best_hint_left():
+    both = with_hints((BOX, 0.9), (RIGHT_BOX, 0.4), soft={"car": 0.9})
+    assert crop(both, LEFT_HALF).soft == {"car": 0.9}
+    assert crop(both, RIGHT_HALF).soft == {"car": 0.4}
+
+
+def test_crop_without_any_hint_is_as_good_as_empty():
+    assert crop(with_hints((BOX, 0.9), soft={"car": 0.9}), RIGHT_HALF).soft == {"car": 0.03}
+
+
+def test_teacher_says_nothing_of_a_crop_that_cuts_its_best_hint():
+    # 0.32..0.4 of 0.2..0.4 is in sight, which is 40 %.
+    cut = crop(with_hints((BOX, 0.9), (RIGHT_BOX, 0.4), soft={"car": 0.9}), (0.32, 0.0, 1.0, 1.0))
+    assert cut.soft == {}
+    # What is left of it is neither inside nor outside.
+    assert sorted(hint.probability for hint in cut.hints["car"]) == [0.4, pytest.approx(0.69)]
+
+
+def test_hint_that_is_cut_does_not_matter_beside_a_likelier_one_in_sight():
+    cut = crop(with_hints((BOX, 0.4), (RIGHT_BOX, 0.9), soft={"car": 0.9}), (0.32, 0.0, 1.0, 1.0))
+    assert cut.soft == {"car": 0.9}
+
+
+def test_hints_move_with_the_frame():
+    sample = with_hints((BOX, 0.9))
+    assert crop(sample, LEFT_HALF).hints["car"] == (Hint(pytest.approx((0.4, 0.25, 0.8, 0.5)), 0.9),)
+    assert mirror(sample).hints["car"] == (Hint(pytest.approx((0.6, 0.25, 0.8, 0.5)), 0.9),)
+    on_canvas = zoom_out(sample, 0.5, 0.0, 2.0, GREY)
+    assert on_canvas.hints["car"] == (Hint(pytest.approx((0.6, 0.125, 0.7, 0.25)), 0.9),)
+
+
+def test_sure_hint_tells_what_a_crop_leaves_of_a_label_that_is_present_without_boxes():
+    sample = with_hints((BOX, 0.9), (RIGHT_BOX, 0.4), entry=PRESENT)
+    assert can_be_cropped(sample)
+    assert crop(sample, LEFT_HALF).entries == {"car": PRESENT}
+    lost = crop(sample, RIGHT_HALF)
+    assert (lost.entries, lost.soft) == ({"car": UNKNOWN}, {"car": 0.4})
+    assert not can_be_cropped(with_hints((RIGHT_BOX, 0.4), entry=PRESENT))
+
+
+def test_hints_never_change_an_entry_that_is_absent():
+    cut = crop(with_hints((BOX, 0.9), entry=ABSENT), LEFT_HALF)
+    assert (cut.entries, cut.soft) == ({"car": ABSENT}, {})

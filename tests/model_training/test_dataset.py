@@ -1,5 +1,6 @@
 import pickle
 from collections import Counter
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -19,7 +20,7 @@ from model_training.dataset import (
     targets,
 )
 from model_training.errors import ImageChanged
-from model_training.teacher import SoftTargets
+from model_training.teacher import Hint, SoftTargets
 from service.inference.decoding import FrameLimits, decode_frame
 from tests.model_training.images import write_image
 from tests.model_training.tables import table_of
@@ -111,6 +112,33 @@ def test_cells_follow_what_is_known():
     }
 
 
+HINT_LEFT, HINT_RIGHT = (0.0, 0.0, 0.25, 1.0), (0.75, 0.0, 1.0, 1.0)
+"""Of 16 x 32 pixels, 2 x 4 cells: the first and the last column."""
+
+
+@pytest.mark.parametrize(
+    ("entry", "soft", "hints", "row"),
+    [
+        (-1, 0.9, ((HINT_LEFT, 0.9),), [1, 0, 0, 0]),
+        (-1, 0.9, ((HINT_LEFT, 0.9), (HINT_RIGHT, 0.4)), [1, 0, 0, -1]),
+        (-1, 0.9, ((HINT_LEFT, 0.9), (HINT_RIGHT, 0.05)), [1, 0, 0, 0]),
+        (-1, 0.4, ((HINT_RIGHT, 0.4),), [0, 0, 0, -1]),
+        (-1, 0.05, (), [0, 0, 0, 0]),
+        # A teacher that only scores frames cannot say where.
+        (-1, 0.9, (), [-1, -1, -1, -1]),
+        (-1, None, (), [-1, -1, -1, -1]),
+        (1, None, ((HINT_LEFT, 0.9),), [1, 0, 0, 0]),
+        # Somebody saw it and the teacher did not, so it may be anywhere.
+        (1, None, ((HINT_RIGHT, 0.4),), [-1, -1, -1, -1]),
+    ],
+)
+def test_sure_hints_are_inside_doubtful_ones_unknown_and_the_rest_outside(entry, soft, hints, row):
+    told = {} if soft is None else {"car": soft}
+    suggested = {"car": tuple(Hint(box, p) for box, p in hints)}
+    sample = replace(sample_of({"car": entry}), soft=told, hints=suggested)
+    assert targets(sample, ("car",), (16, 32))["cells_BLhw"].tolist() == [[row, row]]
+
+
 def test_grid_has_a_cell_for_every_begun_stride():
     assert targets(sample_of({"a": 0}), ("a",), (17, 25))["cells_BLhw"].shape == (1, 3, 4)
 
@@ -127,19 +155,19 @@ def table(tmp_path):
 def taught(table):
     soft_NL = np.full(table.entries_NL.shape, NAN, np.float32)
     soft_NL[5] = (0.25, NAN)
-    return SoftTargets(soft_NL)
+    return SoftTargets(soft_NL, ({},) * len(table), np.ones(len(table.labels), np.float32))
 
 
 def test_unchanged_training_frame_is_the_frame_that_is_served(table):
     frames = TrainingFrames(table, taught(table), configuration(augmentation=UNCHANGED))
     for row, image in enumerate(table.images):
         served = decode_frame(image.read_bytes(), 16, 24, FrameLimits()).frame_HWC
-        assert (frames[Draw(row, (0,))]["frames_BHWC"] == served).all()
+        assert (frames[Draw((row,) * 4, (0,))]["frames_BHWC"] == served).all()
 
 
 def test_training_frame_carries_what_its_row_says(table):
     frames = TrainingFrames(table, taught(table), configuration(augmentation=UNCHANGED))
-    boxed, taught_frame = frames[Draw(0, (0,))], frames[Draw(5, (0,))]
+    boxed, taught_frame = frames[Draw((0,) * 4, (0,))], frames[Draw((5,) * 4, (0,))]
     assert (boxed["targets_BL"].tolist(), boxed["known_BL"].tolist()) == ([1, 0], [True, False])
     # 16 x 24 pixels at stride 8 are 2 x 3 cells; the box covers at least 0.7 of each.
     assert boxed["cells_BLhw"].tolist() == [[[1] * 3] * 2, [[-1] * 3] * 2]
@@ -147,9 +175,19 @@ def test_training_frame_carries_what_its_row_says(table):
     assert taught_frame["soft_known_BL"].tolist() == [True, False]
 
 
+def test_mosaic_holds_the_frames_of_all_four_rows(table):
+    """Shades 0, 40, 80 and 120 around a point in the middle third; the labels are those of rows 0 to 3."""
+    mosaics = UNCHANGED.model_copy(update={"mosaic": 1.0})
+    sample = TrainingFrames(table, taught(table), configuration(augmentation=mosaics))[Draw((0, 1, 2, 3), (5,))]
+    corners = sample["frames_BHWC"][[0, 0, -1, -1], [0, -1, 0, -1], 0]
+    assert corners.tolist() == [0, 40, 80, 120]
+    assert sample["frames_BHWC"].shape == (16, 24, 3)
+    assert (sample["targets_BL"].tolist(), sample["known_BL"].tolist()) == ([1, 1], [True, True])
+
+
 def test_same_draw_gives_the_same_sample_and_another_seed_another(table):
     frames = TrainingFrames(table, taught(table), configuration())
-    first, again, other = (frames[Draw(3, (0, seed, 7))]["frames_BHWC"] for seed in (1, 1, 2))
+    first, again, other = (frames[Draw((3,) * 4, (0, seed, 7))]["frames_BHWC"] for seed in (1, 1, 2))
     assert (first == again).all()
     assert (first != other).any()
 
@@ -218,7 +256,7 @@ def test_image_that_is_damaged_replaced_or_deleted_after_loading_is_named_in_one
     broken = table.images[4]
     broken.unlink() if content is None else broken.write_bytes(content)
     with pytest.raises(ImageChanged) as raised:
-        TrainingFrames(table, taught(table), configuration())[Draw(4, (0,))]
+        TrainingFrames(table, taught(table), configuration())[Draw((4,) * 4, (0,))]
     check_names_in_one_line(raised.value, broken)
     with pytest.raises(ImageChanged) as raised:
         EvaluationFrames(table.images, 16, 24)[4]
@@ -288,7 +326,7 @@ def test_epoch_has_all_whole_batches():
 def test_batch_larger_than_the_data_repeats_it():
     sampler, _ = sampler_of({"only": 4})
     (batch,) = sampler
-    assert Counter(draw.row for draw in batch).most_common()[-1][1] >= 2
+    assert Counter(draw.rows[0] for draw in batch).most_common()[-1][1] >= 2
     assert len({draw.seed for draw in batch}) == 10
 
 

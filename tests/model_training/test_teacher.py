@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 
 from model_training.errors import AnnotationError
-from model_training.teacher import SoftTargets, read_scores, soft_targets
+from model_training.teacher import Hint, SoftTargets, TeacherScores, estimated_prevalence, read_teacher, soft_targets
 from tests.model_training.tables import table_of
 
 NAN = np.nan
@@ -10,8 +10,8 @@ NAN = np.nan
 
 def soft_of(entries, scores, fit_rows=None):
     table = table_of([[entry] for entry in entries], labels=("car",))
-    scores_NL = np.array(scores, np.float32)[:, None]
-    return soft_targets(table, scores_NL, range(len(entries)) if fit_rows is None else fit_rows).probabilities_NL[:, 0]
+    teacher = TeacherScores(np.array(scores, np.float32)[:, None], ({},) * len(entries))
+    return soft_targets(table, teacher, range(len(entries)) if fit_rows is None else fit_rows).probabilities_NL[:, 0]
 
 
 def test_teacher_never_speaks_where_an_entry_is_known():
@@ -23,11 +23,54 @@ def test_teacher_that_says_nothing_gives_no_target():
     assert np.isnan(soft_of([1, 0, -1, -1], [0.9, 0.1, NAN, 0.5])).tolist() == [True, True, True, False]
 
 
+HALF_AND_HALF = ([1] * 3 + [0]) * 250 + ([0] * 3 + [1]) * 250
+"""Entries of 1,000 frames that score 0.2, three in four of them present, and of 1,000 that score 0.02, one in four."""
+SCORES = [0.2] * 1000 + [0.02] * 1000
+
+
 def test_scores_are_recalibrated_to_the_frequency_of_labels():
-    """Where a score of 0.2 means present in 3 of 4 frames, it becomes about 0.75."""
-    entries = ([1] * 3 + [0]) * 250 + ([0] * 3 + [1]) * 250
-    soft = soft_of([*entries, -1, -1], [0.2] * 1000 + [0.02] * 1000 + [0.2, 0.02])
+    """Where a score of 0.2 means present in 3 of 4 frames and unlabelled ones seem no different, it is 0.75."""
+    soft = soft_of([*HALF_AND_HALF, -1, -1], [*SCORES, 0.2, 0.02])
     assert soft[-2:] == pytest.approx([0.75, 0.25], abs=0.02)
+
+
+def test_collecting_frames_for_being_full_of_a_label_does_not_make_it_likelier_elsewhere():
+    """Nine times the positives: the ratio of likelihoods at a score of 0.2 stays 3, and so does what it says."""
+    present, absent = np.array(HALF_AND_HALF) == 1, np.array(HALF_AND_HALF) == 0
+    entries = [1] * 9 * present.sum() + [0] * absent.sum()
+    scores = list(np.repeat(np.array(SCORES)[present], 9)) + list(np.array(SCORES)[absent])
+    soft = soft_of([*entries, -1, -1], [*scores, 0.2, 0.02])
+    assert soft[-2:] == pytest.approx([0.75, 0.25], abs=0.02)
+
+
+def test_labels_are_rarer_where_unlabelled_frames_look_emptier():
+    """All unlabelled frames that the fit sees score low, so a low score says less for a label."""
+    soft = soft_of([*HALF_AND_HALF, *[-1] * 500], [*SCORES, *[0.02] * 500], fit_rows=range(2400))
+    assert soft[-1] < 0.02
+
+
+def test_prevalence_is_what_makes_the_evidence_likeliest():
+    """60 frames of likelihood ratio 9 and 40 of 1/9: solving 0.6 * 0.8 / (0.1 + 0.8 x) = 0.4 * 0.8 / (0.9 - 0.8 x)."""
+    assert estimated_prevalence(np.array([0.9] * 60 + [0.1] * 40)) == pytest.approx(0.5 / 0.8, abs=1e-4)
+
+
+def test_prevalence_of_no_frames_is_one_half():
+    assert estimated_prevalence(np.array([])) == 0.5
+
+
+def reliability_of(entries, scores):
+    table = table_of([[entry] for entry in entries], labels=("car",))
+    teacher = TeacherScores(np.array(scores, np.float32)[:, None], ({},) * len(entries))
+    return soft_targets(table, teacher, range(len(entries))).reliability_L[0]
+
+
+def test_reliability_is_the_share_of_the_uncertainty_that_the_teacher_removes():
+    """A teacher right in 3 of 4 leaves 0.8113 of one bit: the entropy of a coin that falls on one side in 3 of 4."""
+    assert reliability_of(HALF_AND_HALF, SCORES) == pytest.approx(1 - 0.8113, abs=1e-3)
+
+
+def test_teacher_that_tosses_a_coin_is_not_reliable():
+    assert reliability_of([1, 0] * 50, [0.3, 0.3, 0.7, 0.7] * 25) == pytest.approx(0, abs=1e-6)
 
 
 def test_higher_scores_give_higher_targets_within_zero_and_one():
@@ -61,7 +104,7 @@ def test_table_without_a_teacher_has_no_targets():
 
 
 def test_rows_of_targets_are_chosen_by_number():
-    targets = SoftTargets(np.array([[0.1], [0.2], [0.3]], np.float32))
+    targets = SoftTargets(np.array([[0.1], [0.2], [0.3]], np.float32), ({}, {}, {}), np.ones(1, np.float32))
     assert targets.rows(np.array([2, 0])).probabilities_NL[:, 0] == pytest.approx([0.3, 0.1])
 
 
@@ -74,7 +117,7 @@ def table(tmp_path):
 
 def scores_in(path, text, table):
     path.write_bytes(text.encode())
-    return read_scores(path, table)
+    return read_teacher(path, table).scores_NL
 
 
 def test_scores_are_found_by_image_and_label(tmp_path, table):
@@ -121,4 +164,41 @@ def test_broken_file_is_reported_with_file_and_line(tmp_path, table, text, messa
 def test_file_of_other_bytes_is_reported(tmp_path, table):
     (tmp_path / "teacher.csv").write_bytes(b"image,car\n\xff\xfe,1\n")
     with pytest.raises(AnnotationError, match=r"teacher\.csv: not a UTF-8 CSV file"):
-        read_scores(tmp_path / "teacher.csv", table)
+        read_teacher(tmp_path / "teacher.csv", table)
+
+
+BOXES = "image,label,score,x0,y0,x1,y1\n"
+
+
+def test_best_box_is_the_score_and_no_box_is_a_low_one(tmp_path, table):
+    text = BOXES + "images/a.jpg,car,0.3,0.1,0.1,0.2,0.2\nimages/a.jpg,car,0.8,0.5,0.5,0.75,1\nimages/b.jpg,,,,,,\n"
+    (tmp_path / "boxes.csv").write_text(text)
+    found = read_teacher(tmp_path / "boxes.csv", table)
+    assert found.scores_NL == pytest.approx(np.array([[0.8, 0.01], [0.01, 0.01]]))
+    assert found.boxes[0]["car"] == (Hint((0.1, 0.1, 0.2, 0.2), 0.3), Hint((0.5, 0.5, 0.75, 1.0), 0.8))
+    assert found.boxes[1] == {}
+
+
+def test_image_without_a_row_of_boxes_was_not_looked_at(tmp_path, table):
+    (tmp_path / "boxes.csv").write_text(BOXES + "images/a.jpg,bus,0.8,0.5,0.5,0.75,1\n")
+    found = read_teacher(tmp_path / "boxes.csv", table)
+    assert np.isnan(found.scores_NL).tolist() == [[False, False], [True, True]]
+
+
+@pytest.mark.parametrize("corners", ["0.5,0.5,0.5,0.8", "0.6,0,0.5,1", "a,0,1,1", "1.2,0,1.4,1"])
+def test_box_without_area_is_reported_with_file_and_line(tmp_path, table, corners):
+    (tmp_path / "boxes.csv").write_text(BOXES + f"images/a.jpg,car,0.3,{corners}\n")
+    with pytest.raises(AnnotationError, match=r"boxes\.csv:2: the box is .* must be x0 < x1"):
+        read_teacher(tmp_path / "boxes.csv", table)
+
+
+def test_boxes_are_hints_where_a_label_is_unknown_or_present_without_boxes():
+    """Not where somebody says absent, and not where the frame has boxes of its own."""
+    entries = [[1], [1], [0], [-1]] + [[1], [0]] * 100
+    own = ({"car": ((0.0, 0.0, 1.0, 1.0),)},) + ({},) * 203
+    table = table_of(entries, labels=("car",), boxes=own)
+    suggested = {"car": (Hint((0.1, 0.1, 0.2, 0.2), 0.9),)}
+    scores_NL = np.array([[0.9]] * 4 + [[0.9], [0.1]] * 100, np.float32)
+    soft = soft_targets(table, TeacherScores(scores_NL, (suggested,) * 204), range(4, 204))
+    assert [bool(hints) for hints in soft.hints[:4]] == [False, True, False, True]
+    assert soft.hints[3]["car"][0].probability == pytest.approx(float(soft.probabilities_NL[3, 0]), abs=1e-6)

@@ -282,7 +282,7 @@ def gradients_of_share(rank: int, count: int, folder: str, rendezvous: str) -> N
     share = range(rank * 8 // count, (rank + 1) * 8 // count)
     learner = trainer._learner()  # the distributed wrapper is what is tested
     learner.eval()
-    trainer.cost(learner, collate([frames[Draw(row, (0, row))] for row in share])).backward()
+    trainer.cost(learner, collate([frames[Draw((row,) * 4, (0, row))] for row in share])).backward()
     torch.save([p.grad for p in trainer.network.parameters()], Path(folder) / f"gradients_{rank}_of_{count}.pt")
     if count > 1:
         distributed.destroy_process_group()

@@ -4,7 +4,7 @@ import pytest
 from model_training import data_description
 from model_training.configuration import TrainingConfiguration
 from model_training.errors import SplitError
-from model_training.teacher import read_scores, soft_targets
+from model_training.teacher import read_teacher, soft_targets
 from model_training.training_rows import assemble
 from tests.model_training.tables import table_of
 
@@ -76,7 +76,7 @@ def test_teacher_learns_from_train_rows_alone(tmp_path):
     columns = {"images": table.images, "groups": table.groups, "splits": table.splits}
     # Turning entries around could move scenes to other splits, so the teacher is asked for the same train rows.
     turned = table_of(turned_NL, table.labels, **columns)
-    again = soft_targets(turned, read_scores(tmp_path / "teacher.csv", turned), rows.train)
+    again = soft_targets(turned, read_teacher(tmp_path / "teacher.csv", turned), rows.train)
     assert np.array_equal(again.probabilities_NL, rows.soft.probabilities_NL, equal_nan=True)
 
 
