@@ -79,7 +79,7 @@ class Settings(BaseSettings):
         1000,
         ge=1,
         le=1_000_000,
-        description="Frames that are kept; when full, the least uncertain ones without an answer make room",
+        description="Frames that are kept; when full, the least uncertain ones without an answer go",
     )
     uncertain_most_bytes: int = Field(
         1024 * MIB, ge=1024, le=1024 * 1024 * MIB, description="Bytes that all kept frames together may hold"

@@ -1,5 +1,6 @@
 """The wiring: loading in the background, and what becomes of a model that cannot be loaded."""
 
+import re
 from pathlib import Path
 
 import httpx
@@ -10,6 +11,7 @@ from service.errors import ModelFileError, StartupError
 from service.inference.detector import Detector
 from service.settings import Settings
 from tests.service.conftest import OpenClient, encoded, running, wait_until
+from tests.service.label_folder.frames import rows
 
 pytestmark = pytest.mark.anyio
 
@@ -74,3 +76,74 @@ async def test_real_photograph_is_answered(client: httpx.AsyncClient, photograph
     reply = await client.post("/predict", files={"file": photograph})
     assert reply.status_code == 200
     assert reply.json()["frames"][0]["probabilities"].keys() == {"red", "green"}
+
+
+# Red at 0.6 is near its threshold of 0.5.
+NEAR_PNG = encoded(153, 0, 0)
+
+
+async def kept_frames(client: httpx.AsyncClient, **outcomes: float) -> None:
+    """Wait until the metric says what became of uncertain frames."""
+
+    def counted() -> bool:
+        registry = client.app.state.metrics.registry  # type: ignore[attr-defined]
+        name = "roadcue_uncertain_frames_total"
+        return all(registry.get_sample_value(name, {"outcome": key}) == count for key, count in outcomes.items())
+
+    await wait_until(counted)
+
+
+async def test_uncertain_frames_of_requests_are_kept_and_counted(
+    open_client: OpenClient, tmp_path: Path, red_png: bytes
+) -> None:
+    """Of three frames, one certain and one broken; the group is the day."""
+    async with open_client(uncertain=tmp_path / "kept", uncertain_licence="CC0-1.0") as client:
+        files = [("files", red_png), ("files", NEAR_PNG), ("files", b"broken")]
+        reply = await client.post("/predict", files=files)
+        await kept_frames(client, kept=1.0)
+        await client.post("/predict", content=NEAR_PNG, headers={"Content-Type": "image/png"})
+        await kept_frames(client, kept=1.0, known=1.0)
+    assert reply.status_code == 200
+    (row,) = rows(tmp_path / "kept")
+    assert (tmp_path / "kept" / row["image"]).read_bytes() == NEAR_PNG
+    assert re.fullmatch(r"\d{4}-\d\d-\d\d", row["group"])
+    assert (row["red"], row["green"], row["licence"]) == ("", "", "CC0-1.0")
+
+
+async def test_nothing_is_kept_unless_it_is_wanted(open_client: OpenClient) -> None:
+    async with open_client() as client:
+        await client.post("/predict", files={"file": NEAR_PNG})
+        assert client.app.state.lifecycle.serving().keeper is None  # type: ignore[attr-defined]
+
+
+async def test_frames_that_wait_are_written_before_the_process_ends(open_client: OpenClient, tmp_path: Path) -> None:
+    """The second waits in the pause that follows the first."""
+    async with open_client(uncertain=tmp_path / "kept") as client:
+        await client.post("/predict", files={"file": NEAR_PNG})
+        await kept_frames(client, kept=1.0)
+        await client.post("/predict", files={"file": encoded(102, 0, 0)})
+    assert len((tmp_path / "kept" / "labels.csv").read_text().splitlines()) == 3
+
+
+async def test_a_full_disk_is_a_warning_and_a_number_and_requests_are_answered(
+    open_client: OpenClient, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    def full(path: Path, content: bytes) -> None:
+        raise OSError(28, "No space left on device")
+
+    async with open_client(uncertain=tmp_path / "kept") as client:
+        monkeypatch.setattr("service.label_folder.intake.replace_file", full)
+        reply = await client.post("/predict", files={"file": NEAR_PNG})
+        await kept_frames(client, failed=1.0)
+    assert reply.status_code == 200
+    assert "uncertain frames are not kept" in [record.message for record in caplog.records]
+
+
+async def test_a_folder_for_uncertain_frames_that_cannot_be_used_fails_the_start(
+    settings: Settings, tmp_path: Path
+) -> None:
+    (tmp_path / "file").write_text("no folder")
+    app = create_app(settings.model_copy(update={"uncertain": tmp_path / "file"}))
+    async with running(app):
+        await wait_until(lambda: app.state.lifecycle.stage == "failed")
+    assert str(app.state.lifecycle.failure).startswith(f"uncertain frames cannot be kept in {tmp_path / 'file'}: ")

@@ -15,6 +15,7 @@ from service.inference.decoding import FrameLimits
 from service.inference.detector import load_detector
 from service.settings import Settings, flag_name
 from tests.service.conftest import encoded
+from tests.service.label_folder.frames import rows
 
 
 @pytest.fixture
@@ -136,3 +137,94 @@ def test_help_names_unit_default_and_variable() -> None:
 
 def test_version_is_the_package_version() -> None:
     assert __version__ in CliRunner().invoke(roadcue, ["--version"]).output
+
+
+def near_and_far(folder: Path) -> Path:
+    """Two drives: red at 0.6 and 0.4 is near 0.5, at 0.8 and 1 it is not; one picture is in both."""
+    for name, red in (("a/1.png", 153), ("a/2.png", 204), ("b/1.jpg", 102), ("b/2.png", 255), ("b/3.png", 153)):
+        (folder / name).parent.mkdir(parents=True, exist_ok=True)
+        (folder / name).write_bytes(encoded(red, 0, 0, form="JPEG" if name.endswith("jpg") else "PNG"))
+    return folder
+
+
+def test_uncertain_frames_are_kept_with_their_folder_as_group(model: Path, tmp_path: Path) -> None:
+    frames, kept = near_and_far(tmp_path / "frames"), tmp_path / "kept frames"
+    result = predict(model, frames, "--uncertain", kept, "--uncertain-licence", "CC-BY-4.0")
+    assert result.exit_code == 0
+    assert f"2 uncertain frames kept in {kept}, 1 were there already" in result.stderr
+    assert f"Next: roadcue label '{kept}'" in result.stderr
+    table = rows(kept)
+    assert [(kept / row["image"]).read_bytes() for row in table] == [
+        (frames / name).read_bytes() for name in ("a/1.png", "b/1.jpg")
+    ]
+    assert [(row["group"], row["licence"], row["red"]) for row in table] == [
+        (str(frames / "a"), "CC-BY-4.0", ""),
+        (str(frames / "b"), "CC-BY-4.0", ""),
+    ]
+    assert len(json.loads(result.stdout)["frames"]) == 5
+
+
+def test_margin_most_and_group_are_honoured(model: Path, tmp_path: Path) -> None:
+    """0.8 is log(4) = 1.39 from 0.5, 0.6 and 0.4 are 0.41: with room for two the far one has to go."""
+    frames, kept = near_and_far(tmp_path / "frames"), tmp_path / "kept"
+    flags = ("--uncertain-margin", "1.5", "--uncertain-most", "2", "--uncertain-group", "rain")
+    predict(model, frames, "--uncertain", kept, *flags)
+    table = rows(kept)
+    scores = rows(kept, "scores.csv")
+    assert [row["group"] for row in table] == ["rain", "rain"]
+    assert sorted(float(row["red"]) for row in scores) == pytest.approx([0.4, 0.6], abs=0.01)
+
+
+def test_frames_that_cannot_be_kept_fail_the_command_and_not_its_results(
+    model: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(path: Path, content: bytes) -> None:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr("service.label_folder.intake.replace_file", full)
+    frames, kept = near_and_far(tmp_path / "frames"), tmp_path / "kept"
+    with pytest.raises(SystemExit) as ended:
+        main(["predict", "--model", str(model), "--device", "cpu", "--uncertain", str(kept), str(frames)])
+    told = capsys.readouterr()
+    assert ended.value.code == 1
+    assert "roadcue: 3 uncertain frames could not be kept" in told.err
+    assert "No space left on device" in told.err
+    assert len(json.loads(told.out)["frames"]) == 5
+
+
+def test_a_folder_for_uncertain_frames_that_cannot_be_used_is_one_line_and_code_1(
+    model: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Before any frame is scored; a table that cannot be read is not overwritten."""
+    frames, kept = near_and_far(tmp_path / "frames"), tmp_path / "kept"
+    kept.mkdir()
+    (kept / "labels.csv").write_text("something else\n")
+    with pytest.raises(SystemExit) as ended:
+        main(["predict", "--model", str(model), "--device", "cpu", "--uncertain", str(kept), str(frames)])
+    assert ended.value.code == 1
+    said = f"roadcue: uncertain frames cannot be kept in {kept}: {kept / 'labels.csv'}: the header is 'something else'"
+    assert said in capsys.readouterr().err
+    assert (kept / "labels.csv").read_text() == "something else\n"
+
+
+def test_a_frame_that_is_gone_when_it_is_to_be_kept_is_counted(
+    model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It was scored, so its answer stands."""
+    frames, kept = near_and_far(tmp_path / "frames"), tmp_path / "kept"
+    monkeypatch.setattr("service.label_folder.keeper.FrameKeeper.is_near", lambda *_: remove(frames / "a" / "1.png"))
+    result = predict(model, frames / "a" / "1.png", "--uncertain", kept)
+    assert str(result.exception).startswith(f"1 uncertain frames could not be kept in {kept}: [Errno 2]")
+    assert len(json.loads(result.stdout)["frames"]) == 1
+
+
+def remove(path: Path) -> bool:
+    path.unlink()
+    return True
+
+
+def test_label_refuses_a_folder_without_a_table(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as ended:
+        main(["label", str(tmp_path)])
+    assert ended.value.code == 1
+    assert f"roadcue: {tmp_path} holds no labels.csv" in capsys.readouterr().err

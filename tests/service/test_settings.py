@@ -117,3 +117,10 @@ def test_readme_holds_exactly_the_settings_table(repository: Path) -> None:
     _, marker, behind = readme.read_text(encoding="utf-8").partition("<!-- settings -->")
     assert marker, "README.md needs <!-- settings --> and <!-- /settings --> around the table of settings"
     assert behind.partition("<!-- /settings -->")[0].strip() == settings_table()
+
+
+def test_an_empty_variable_keeps_no_frames(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A compose file passes on what is not set as an empty text; it must not mean the working directory."""
+    monkeypatch.setenv("ROADCUE_UNCERTAIN", "")
+    assert read_settings().uncertain is None
+    assert read_settings({"uncertain": "kept"}).uncertain == Path("kept")
