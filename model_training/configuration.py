@@ -19,6 +19,10 @@ class AugmentationConfiguration(_Configuration):
     crop: Fraction = 0.5
     smallest_crop: Fraction = Field(0.3, description="smallest crop, in fractions of the frame's area")
     mosaic: Fraction = Field(0.0, description="share of samples that are four frames in one")
+    paste: Fraction = Field(0.0, description="share of frames into which an object of another frame is put")
+    pasted: tuple[str, ...] = Field(
+        ("stop_sign", "traffic_light"), description="labels whose boxed objects are put into other frames"
+    )
     zoom_out: Fraction = 0.25
     largest_canvas: float = Field(
         1.6, ge=1, description="largest canvas of a zoom-out, in multiples of the frame's side"

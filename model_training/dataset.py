@@ -20,6 +20,7 @@ from model_training.configuration import TrainingConfiguration
 from model_training.errors import ImageChanged
 from model_training.label_table import ABSENT, PRESENT, UNKNOWN, LabelTable
 from model_training.mosaic import mosaic, quarter_sizes
+from model_training.pasting import cut_out, donors, pasted
 from model_training.sources.annotated_frame import Box
 from model_training.sources.readable_images import LIMITS
 from model_training.teacher import SoftTargets
@@ -65,6 +66,7 @@ class TrainingFrames(Dataset[dict[str, Any]]):
 
     def __init__(self, table: LabelTable, soft: SoftTargets, configuration: TrainingConfiguration) -> None:
         self._table, self._soft, self._configuration = table, soft, configuration
+        self._donors = donors(table, configuration.augmentation.pasted)
 
     def __len__(self) -> int:
         return len(self._table)
@@ -78,7 +80,12 @@ class TrainingFrames(Dataset[dict[str, Any]]):
         return mosaic([self._changed(row, size, random) for row, size in zip(draw.rows, sizes, strict=True)])
 
     def _changed(self, row: int, size: tuple[int, int], random: np.random.Generator) -> dict[str, NDArray[Any]]:
-        sample = augmented(self._sample(row), self._configuration.augmentation, random)
+        sample, configuration = self._sample(row), self._configuration.augmentation
+        if configuration.paste and self._donors and random.random() < configuration.paste:
+            donor = self._donors[random.integers(len(self._donors))]
+            patch_HWC = cut_out(self._sample(donor.row).frame_HWC, donor.box)
+            sample = pasted(sample, donor.label, patch_HWC, random)
+        sample = augmented(sample, configuration, random)
         frame_HWC = resize(sample.frame_HWC, *size)
         return {"frames_BHWC": frame_HWC, **targets(sample, self._table.labels, frame_HWC.shape[:2])}
 

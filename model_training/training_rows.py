@@ -38,7 +38,7 @@ class TrainingRows:
 def assemble(table: LabelTable, configuration: TrainingConfiguration, teacher: Path | None = None) -> TrainingRows:
     """Split `table` as the configuration says; the same table and configuration give the same rows.
 
-    `teacher` is a CSV of presence scores or boxes; what they mean is learned from the known entries of the train rows alone.
+    `teacher` is a CSV of presence scores or boxes; what they mean is learned from the train rows alone.
     """
     held_out = {"validation": configuration.validation, "calibration": configuration.calibration}
     splits = split_by_group(table, {"train": 1 - sum(held_out.values()), **held_out}, configuration.seed)

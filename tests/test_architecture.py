@@ -34,7 +34,7 @@ SERVICE_ORDER = (
     "service.__main__",
 )
 INFERENCE_ORDER = tuple(
-    f"service.inference.{name}" for name in ("artifact", "decoding", "session", "scheduling", "detector")
+    f"service.inference.{name}" for name in ("artifact", "decoding", "session", "variants", "scheduling", "detector")
 )
 TRAINING_ORDER = (
     "model_training.errors",
@@ -50,6 +50,7 @@ TRAINING_ORDER = (
     "model_training.data_report",
     "model_training.augmentation",
     "model_training.mosaic",
+    "model_training.pasting",
     "model_training.dataset",
     "model_training.depthwise",
     "model_training.network",
@@ -74,6 +75,7 @@ TRAINING_ORDER = (
     "model_training.curves",
     "model_training.trainer",
     "model_training.training_progress",
+    "model_training.held_out",
     "model_training.calibration",
     "model_training.thresholds",
     "model_training.onnx_export",

@@ -31,7 +31,9 @@ from model_training.training_rows import assemble
     "--set", "changes", multiple=True, metavar="KEY=VALUE", help="Change the recipe: epochs=3, network.trunk=resnet18."
 )
 @click.option(
-    "--teacher", type=FILE, help="CSV of presence scores or boxes for unknown entries.  [default: the one that DATA names]"
+    "--teacher",
+    type=FILE,
+    help="CSV of presence scores or boxes for unknown entries.  [default: the one that DATA names]",
 )
 def command(
     data: Path,
