@@ -39,7 +39,7 @@ Load = Callable[[Settings], Detector]
 def detector_of(settings: Settings) -> Detector:
     """The detector that the settings describe, ready to answer. Raises StartupError."""
     limits = FrameLimits(max_pixels=settings.max_frame_pixels)
-    return load_detector(settings.model, settings.device, settings.threads_per_worker, limits)
+    return load_detector(settings.model, settings.device, settings.threads_per_worker, limits, settings.variant)
 
 
 def keeper_of(settings: Settings, detector: Detector, pause_s: float = 0.0) -> FrameKeeper | None:
@@ -144,5 +144,11 @@ def _log_ready(detector: Detector, workers: int) -> None:
     model, session = detector.metadata, detector.session
     if session.fallback_reason:
         logger.warning("device=auto serves on the CPU", extra={"reason": session.fallback_reason})
-    fields = {"model": f"{model.name} {model.version}", "provider": session.provider, "workers": workers}
+    fields = {
+        "model": f"{model.name} {model.version}",
+        "precision": model.precision,
+        "precision_reason": detector.precision_reason,
+        "provider": session.provider,
+        "workers": workers,
+    }
     logger.info("ready", extra=fields)

@@ -64,6 +64,7 @@ def score_files(
     with console.status("loading the model"):
         detector = detector_of(settings)
         keeper = keeper_of(settings, detector)
+    _say_what_runs(detector, console)
     writer.begin(detector)
     failed = 0
     with _kept(keeper, console), _progress(console) as progress:
@@ -167,6 +168,12 @@ class JsonWriter:
     def end(self) -> None:
         json.dump({**self._head, "frames": self._frames}, self._stream, indent=2, ensure_ascii=False)
         self._stream.write("\n")
+
+
+def _say_what_runs(detector: Detector, console: Console) -> None:
+    model, session = detector.metadata, detector.session
+    said = f"{model.name} {model.version}, {model.precision} on {session.provider}: {detector.precision_reason}"
+    console.print(said, markup=False, highlight=False, soft_wrap=True)
 
 
 @contextmanager

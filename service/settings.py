@@ -35,6 +35,11 @@ class Settings(BaseSettings):
     device: Literal["auto", "cuda", "cpu"] = Field(
         "auto", description="`cuda` refuses to start when CUDA cannot run the model; `auto` then serves on the CPU"
     )
+    variant: Literal["auto", "float32", "int8", "float16"] = Field(
+        "auto",
+        description="Which file of the model runs; `auto` takes int8 on the CPU and float16 on CUDA where these files "
+        "lie beside it, else float32",
+    )
     workers: int = Field(
         0, ge=0, le=256, description="Frames worked on at the same time; 0 means one per CPU that the process may use"
     )

@@ -80,6 +80,7 @@ TRAINING_ORDER = (
     "model_training.thresholds",
     "model_training.onnx_export",
     "model_training.parity",
+    "model_training.reproduction",
     "model_training.model_card",
     "model_training.comparison",
     "model_training.recipes",

@@ -22,23 +22,47 @@ from pydantic import BaseModel, ConfigDict, Field, FiniteFloat, PositiveInt, Val
 
 from service.errors import ModelFileError
 
-SCHEMA_VERSION: Final = 1
+SCHEMA_VERSION: Final = 2
+READABLE_SCHEMAS: Final = (1, 2)
+"""Schema 2 added the rule of a threshold; in schema 1 it was always the best F1."""
 METADATA_KEY: Final = "roadcue"
 LABEL_KEY: Final = r"[a-z][a-z0-9]*(_[a-z0-9]+)*"
 """The pattern of a label's key: words of lower-case letters and digits, joined by single underscores."""
 INPUT, PROBABILITIES, EVIDENCE = "frames", "probabilities", "evidence"
+
+Precision = Literal["float32", "int8", "float16"]
 
 
 class _Record(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid", protected_namespaces=())
 
 
+class ThresholdRule(_Record):
+    """How a threshold was chosen on the rows held out for it.
+
+    `f1`: the best F1; `precision`: the lowest threshold whose precision is `at_least`; `recall`: the highest threshold
+    whose recall is `at_least`.
+    """
+
+    metric: Literal["f1", "precision", "recall"] = "f1"
+    at_least: float | None = Field(None, gt=0, le=1)
+
+    @model_validator(mode="after")
+    def _check_aim(self) -> Self:
+        if (self.metric == "f1") != (self.at_least is None):
+            raise ValueError(
+                f"at_least is {self.at_least} for {self.metric}: precision and recall need it, f1 has none"
+            )
+        return self
+
+
 class Label(_Record):
-    """One question the network answers."""
+    """One question the network answers, and the probability from which the answer is yes."""
 
     key: str = Field(pattern=f"^{LABEL_KEY}$")
     title: str
     threshold: float = Field(ge=0, le=1)
+    rule: ThresholdRule = ThresholdRule()
 
 
 class InputSpec(_Record):
@@ -130,10 +154,10 @@ def enlarge(small_HWC: NDArray[np.uint8], height: int, width: int) -> NDArray[np
 class ModelMetadata(_Record):
     """Everything a consumer needs to use the file right, and to know where it comes from."""
 
-    schema_version: Literal[1] = SCHEMA_VERSION
+    schema_version: Literal[1, 2] = SCHEMA_VERSION
     name: str
     version: str
-    precision: Literal["float32", "int8", "float16"]
+    precision: Precision
     labels: tuple[Label, ...] = Field(min_length=1)
     input: InputSpec
     evidence_grid: tuple[PositiveInt, PositiveInt]
@@ -160,6 +184,15 @@ class ModelMetadata(_Record):
     @property
     def label_keys(self) -> tuple[str, ...]:
         return tuple(label.key for label in self.labels)
+
+
+def variant_path(model: Path, precision: Precision) -> Path:
+    """Where a model's file of another precision lies: beside it.
+
+    >>> variant_path(Path("models/street.onnx"), "int8").as_posix()
+    'models/street.int8.onnx'
+    """
+    return model if precision == "float32" else model.with_suffix(f".{precision}{model.suffix}")
 
 
 @dataclass(frozen=True, slots=True)
@@ -210,9 +243,10 @@ def _metadata(path: Path, properties: dict[str, str]) -> ModelMetadata:
 
 def _validated(path: Path, document: Any) -> ModelMetadata:
     version = document.get("schema_version") if isinstance(document, dict) else None
-    if version != SCHEMA_VERSION:
+    if version not in READABLE_SCHEMAS:
         raise ModelFileError(
-            f"{path} has metadata schema {version!r}; this version of roadcue reads schema {SCHEMA_VERSION}. "
+            f"{path} has metadata schema {version!r}; this version of roadcue reads schema "
+            f"{' and '.join(map(str, READABLE_SCHEMAS))}. "
             "Use the roadcue version that exported it, or export it again"
         )
     try:

@@ -12,9 +12,10 @@ from typing import Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from service.inference.artifact import Artifact, ModelMetadata
+from service.inference.artifact import ModelMetadata
 from service.inference.decoding import FrameLimits, decode_frame
-from service.inference.session import Device, ModelSession, Outputs
+from service.inference.session import Device, Outputs
+from service.inference.variants import Variant, open_model
 
 # Six decimals are finer than any calibration; what is shown is what was compared with the threshold.
 DECIMALS = 6
@@ -49,10 +50,16 @@ class Session(Protocol):
 
 
 class Detector:
-    """Answers frames with one model; every method may be called from any thread."""
+    """Answers frames with one model; every method may be called from any thread.
 
-    def __init__(self, metadata: ModelMetadata, session: Session, limits: FrameLimits) -> None:
+    `precision_reason` says why the model runs in this precision.
+    """
+
+    def __init__(
+        self, metadata: ModelMetadata, session: Session, limits: FrameLimits, precision_reason: str = ""
+    ) -> None:
         self.metadata, self.session, self.limits = metadata, session, limits
+        self.precision_reason = precision_reason
         self.thresholds: Mapping[str, float] = {label.key: label.threshold for label in metadata.labels}
 
     def detect(self, data: bytes) -> Detection:
@@ -75,10 +82,10 @@ class Detector:
         )
 
 
-def load_detector(model: Path, device: Device, threads: int, limits: FrameLimits) -> Detector:
+def load_detector(
+    model: Path, device: Device, threads: int, limits: FrameLimits, variant: Variant = "auto"
+) -> Detector:
     """A detector whose model is loaded, reproduces its self-test and is warm. Raises StartupError."""
-    artifact = Artifact.read(model)
-    session = ModelSession(artifact, device, threads)
-    session.check_self_test()
-    session.warm_up()
-    return Detector(artifact.metadata, session, limits)
+    running = open_model(model, device, variant, threads)
+    running.session.warm_up()
+    return Detector(running.artifact.metadata, running.session, limits, running.reason)

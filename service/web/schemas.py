@@ -177,7 +177,8 @@ class ModelCard(Document):
 
     name: str
     version: str
-    precision: str
+    precision: str = Field(description="Of the file that runs: float32, int8 or float16")
+    precision_reason: str = Field(description="Why it is this one of the model's files")
     labels: tuple[Label, ...]
     input: InputSpec
     evidence_grid: tuple[int, int]
@@ -236,4 +237,9 @@ def model_card(detector: Detector) -> ModelCard:
     """Everything the file says of itself but its self-test, and where it runs."""
     told: dict[str, Any] = detector.metadata.model_dump(exclude={"self_test"})
     session = detector.session
-    return ModelCard(**told, provider=session.provider, fallback_reason=session.fallback_reason)
+    return ModelCard(
+        **told,
+        precision_reason=detector.precision_reason,
+        provider=session.provider,
+        fallback_reason=session.fallback_reason,
+    )

@@ -176,7 +176,7 @@ def test_metadata_is_one_json_document_under_one_key(exported: Path) -> None:
     """So that other tools find it without our code."""
     properties = {entry.key: entry.value for entry in onnx.load(exported).metadata_props}
     assert list(properties) == [METADATA_KEY]
-    assert json.loads(properties[METADATA_KEY])["schema_version"] == 1
+    assert json.loads(properties[METADATA_KEY])["schema_version"] == 2
 
 
 def test_identity_calibration_leaves_the_logits() -> None:

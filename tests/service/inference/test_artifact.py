@@ -140,11 +140,13 @@ def test_metadata_that_is_not_json_is_refused(path: Path, text: str) -> None:
 
 
 @pytest.mark.parametrize(
-    ("document", "version"), [("[]", "None"), ("3", "None"), ("{}", "None"), ('{"schema_version": 2}', "2")]
+    ("document", "version"), [("[]", "None"), ("3", "None"), ("{}", "None"), ('{"schema_version": 3}', "3")]
 )
 def test_unknown_schema_is_refused_with_what_to_do(path: Path, document: str, version: str) -> None:
     write_tiny_model(path, metadata_json=document)
-    with pytest.raises(ModelFileError, match=f"metadata schema {version}; this version of roadcue reads schema 1. Use"):
+    with pytest.raises(
+        ModelFileError, match=f"metadata schema {version}; this version of roadcue reads schema 1 and 2. Use"
+    ):
         Artifact.read(path)
 
 

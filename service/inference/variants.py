@@ -1,0 +1,128 @@
+"""Which of a model's files runs: float32, int8 for CPUs or float16 for GPUs, by the provider that really runs.
+
+The files lie side by side: street.onnx, street.int8.onnx, street.float16.onnx.
+"""
+
+import logging
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final, Literal, get_args
+
+from service.errors import ModelFileError, ProviderUnavailable, SelfTestFailed
+from service.inference.artifact import Artifact, Precision, variant_path
+from service.inference.session import CPU, CUDA, Device, ModelSession, cuda_hindrance
+
+logger = logging.getLogger(__name__)
+
+Variant = Literal["auto", "float32", "int8", "float16"]
+FASTEST: Final[dict[str, Precision]] = {CPU: "int8", CUDA: "float16"}
+
+# In what a variant may not differ from the float32 file: everything that an answer's meaning depends on.
+_SHARED: Final = ("name", "version", "labels", "input", "evidence_grid", "calibration", "training_data")
+
+
+@dataclass(frozen=True, slots=True)
+class RunningModel:
+    """A file that has reproduced its self-test, the session that runs it, and why it is this one of the variants."""
+
+    artifact: Artifact
+    session: ModelSession
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class _Choice:
+    artifact: Artifact
+    reason: str
+
+
+def open_model(model: Path, device: Device = "auto", variant: Variant = "auto", threads: int = 1) -> RunningModel:
+    """The file of the wanted precision on the wanted device; raises StartupError.
+
+    `auto` takes the fastest for the provider that runs, and float32 where that file is not there or does not reproduce
+    its self-test on this machine. A file that is there and belongs to another model is refused.
+    """
+    given = Artifact.read(model)
+    hindrance = None
+    if device == "cuda" or (device == "auto" and (hindrance := cuda_hindrance()) is None):
+        try:
+            return _first_that_runs(_choices(given, variant, CUDA), "cuda", threads)
+        except ProviderUnavailable as problem:
+            if device == "cuda":
+                raise
+            hindrance = str(problem.facts["reason"])
+    running = _first_that_runs(_choices(given, variant, CPU), "cpu", threads)
+    running.session.fallback_reason = hindrance
+    return running
+
+
+def files_beside(model: Path) -> dict[Precision, Path]:
+    """The files of a model that are there, by the precision that their names tell."""
+    paths: dict[Precision, Path] = {precision: variant_path(model, precision) for precision in get_args(Precision)}
+    return {precision: path for precision, path in paths.items() if path.exists()}
+
+
+def _choices(given: Artifact, variant: Variant, provider: str) -> Iterator[_Choice]:
+    """The files to try, the best first; read one by one, since the first is nearly always the last."""
+    own = given.metadata.precision
+    if variant == "auto" and own == "float32":
+        yield from _choices_of_auto(given, provider)
+    elif variant in ("auto", own):
+        asked = f"{given.path.name} is {own}" if variant == "auto" else f"variant={variant} was asked for"
+        yield _Choice(given, asked)
+    else:
+        yield _Choice(_asked_for(given, variant), f"variant={variant} was asked for")
+
+
+def _choices_of_auto(given: Artifact, provider: str) -> Iterator[_Choice]:
+    fastest = FASTEST[provider]
+    path = variant_path(given.path, fastest)
+    if path.exists():
+        yield _Choice(_variant_of(given, path, fastest), f"auto takes {fastest} on {provider}")
+        yield _Choice(given, f"auto takes float32: {path.name} does not run right here")
+    else:
+        yield _Choice(given, f"auto takes float32: {path.name}, faster on {provider}, is not beside {given.path.name}")
+
+
+def _asked_for(given: Artifact, variant: Precision) -> Artifact:
+    files = files_beside(given.path)
+    if given.metadata.precision == "float32" and variant in files:
+        return _variant_of(given, files[variant], variant)
+    there = ", ".join(
+        f"{path.name} ({given.metadata.precision if path == given.path else precision})"
+        for precision, path in files.items()
+    )
+    raise ModelFileError(
+        f"variant={variant} was asked for, but {variant_path(given.path, variant)} is not there; there is {there}. "
+        "Choose variant=auto, name the float32 file as the model, or write the variant: roadcue-train export"
+    )
+
+
+def _variant_of(given: Artifact, path: Path, precision: Precision) -> Artifact:
+    variant = Artifact.read(path)
+    if variant.metadata.precision != precision:
+        raise ModelFileError(f"{path} is {variant.metadata.precision}, its name says {precision}; export it again")
+    expected, found = given.metadata, variant.metadata
+    different = [name for name in _SHARED if getattr(expected, name) != getattr(found, name)]
+    if different:
+        told = "; ".join(f"{name} is {getattr(found, name)}, not {getattr(expected, name)}" for name in different)
+        raise ModelFileError(
+            f"{path} is no variant of {given.path}: {told}. Export both together, or remove the one that is old"
+        )
+    return variant
+
+
+def _first_that_runs(choices: Iterator[_Choice], device: Device, threads: int) -> RunningModel:
+    failure: SelfTestFailed | ProviderUnavailable | None = None
+    for choice in choices:
+        if failure:
+            logger.warning("variant refused", extra={"problem": str(failure), "instead": choice.artifact.path.name})
+        try:
+            session = ModelSession(choice.artifact, device, threads)
+            session.check_self_test()
+        except (SelfTestFailed, ProviderUnavailable) as problem:
+            failure = problem
+        else:
+            return RunningModel(choice.artifact, session, choice.reason)
+    raise failure or ModelFileError("there is no file to run")
