@@ -3,7 +3,8 @@
 # N = frames, L = labels, H/W = frame height/width in pixels
 """
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
@@ -18,6 +19,7 @@ from model_training.metrics import (
     Floats,
     average_precision,
     brier_score,
+    calibration_gap,
     expected_calibration_error,
     f1_score,
     interval,
@@ -27,7 +29,10 @@ from model_training.metrics import (
 )
 from model_training.network import PresenceNetwork
 from service.inference.artifact import Figure
-from service.inference.session import ModelSession
+from service.inference.session import ModelSession, Outputs
+
+BATCH_FRAMES = 16
+CALIBRATION_GAP = "calibration_gap"
 
 Metric = Callable[[NDArray[np.bool_], Floats], float]
 
@@ -45,10 +50,38 @@ def network_logits(
     return torch.cat(batches).numpy().astype(np.float32)
 
 
+def session_outputs(session: ModelSession, images: Sequence[Path], size: tuple[int, int]) -> Iterator[Outputs]:
+    """What an exported file answers, as the service does, in batches of at most `BATCH_FRAMES`."""
+    return (session.run(frames.numpy()) for frames in _loader(images, size))
+
+
 def session_probabilities(session: ModelSession, images: Sequence[Path], size: tuple[int, int]) -> NDArray[np.float32]:
     """Calibrated probabilities [N, L] of an exported file, as the service answers them."""
-    batches = [session.run(frames.numpy()).probabilities_BL for frames in _loader(images, size)]
-    return np.concatenate(batches)
+    return np.concatenate([outputs.probabilities_BL for outputs in session_outputs(session, images, size)])
+
+
+@dataclass(frozen=True, eq=False, slots=True)
+class Judged:
+    """The known entries of one label in one test set: row numbers into the table, truth, and what scored them."""
+
+    test_set: str
+    label: str
+    rows_N: NDArray[np.intp]
+    present_N: NDArray[np.bool_]
+    scores_N: Floats
+    groups_N: tuple[str, ...]
+
+
+def judged(table: LabelTable, scores_NL: Floats, test_sets: Mapping[str, Sequence[str]]) -> Iterator[Judged]:
+    """Every test set and label that has both kinds of known entries there, with a score (not NaN)."""
+    for name, sources in test_sets.items():
+        rows = rows_from(table, sources)
+        for j, label in enumerate(table.labels):
+            known = rows[(table.entries_NL[rows, j] >= 0) & ~np.isnan(scores_NL[rows, j])]
+            present_N = table.entries_NL[known, j] == 1
+            if 0 < present_N.sum() < len(present_N):
+                groups = tuple(table.groups[row] for row in known)
+                yield Judged(name, label, known, present_N, scores_NL[known, j], groups)
 
 
 def figures(
@@ -62,34 +95,33 @@ def figures(
 
     `test_sets` maps a name to the sources it consists of; a frame that several sources know belongs to the sets of
     each. The label "mean" is the mean of average precisions over the labels of the set. Where no resample of its scenes
-    tells anything, an interval is 0 to 1, within which every metric lies.
+    tells anything, an interval is the metric's whole range.
     """
     return [
         figure
-        for name, sources in test_sets.items()
-        for figure in _figures_of_set(table, probabilities_NL, thresholds, name, sources, resamples)
+        for name, rows in ((name, rows_from(table, sources)) for name, sources in test_sets.items())
+        for figure in set_figures(table.rows(rows), probabilities_NL[rows], thresholds, name, resamples)
     ]
 
 
-def _figures_of_set(
-    table: LabelTable,
-    probabilities_NL: Floats,
-    thresholds: Mapping[str, float],
-    name: str,
-    sources: Sequence[str],
-    resamples: int,
+def set_figures(
+    table: LabelTable, probabilities_NL: Floats, thresholds: Mapping[str, float], name: str, resamples: int = 1000
 ) -> Iterable[Figure]:
-    rows = [row for row, source in enumerate(table.sources) if _is_from(source, sources)]
-    entries_NL, scores_NL = table.entries_NL[rows], probabilities_NL[rows]
-    groups = [table.groups[row] for row in rows]
-    judged = [j for j in range(len(table.labels)) if {0, 1} <= set(entries_NL[:, j].tolist())]
-    for j in judged:
+    """The figures of all rows of `table` as one test set called `name`."""
+    entries_NL, groups = table.entries_NL, table.groups
+    decidable = [j for j in range(len(table.labels)) if {0, 1} <= set(entries_NL[:, j].tolist())]
+    for j in decidable:
         label = table.labels[j]
         for metric, function in _metrics(thresholds[label]).items():
-            m = measured(function, entries_NL[:, j], scores_NL[:, j], groups, resamples)
+            m = measured(function, entries_NL[:, j], probabilities_NL[:, j], groups, resamples)
             yield _figure(name, label, metric, (m.value, m.low, m.high), m.n, m.positives)
-    if judged:
-        yield _mean_figure(entries_NL[:, judged], scores_NL[:, judged], groups, name, resamples)
+    if decidable:
+        yield _mean_figure(entries_NL[:, decidable], probabilities_NL[:, decidable], groups, name, resamples)
+
+
+def rows_from(table: LabelTable, sources: Sequence[str]) -> NDArray[np.intp]:
+    """Numbers of the rows that one of `sources` knows."""
+    return np.array([row for row, source in enumerate(table.sources) if _is_from(source, sources)], np.intp)
 
 
 def _is_from(source: str, sources: Sequence[str]) -> bool:
@@ -102,6 +134,7 @@ def _metrics(threshold: float) -> dict[str, Metric]:
         "average_precision": average_precision,
         "expected_calibration_error": expected_calibration_error,
         "brier_score": brier_score,
+        CALIBRATION_GAP: calibration_gap,
         "f1_at_threshold": partial(_f1_at, threshold),
     }
 
@@ -130,7 +163,7 @@ def _figure(
 ) -> Figure:
     value, low, high = measured
     # JSON knows no NaN.
-    low, high = (0.0, 1.0) if np.isnan(low) else (low, high)
+    low, high = (-1.0 if metric == CALIBRATION_GAP else 0.0, 1.0) if np.isnan(low) else (low, high)
     return Figure(
         test_set=test_set,
         label=label,
@@ -145,7 +178,7 @@ def _figure(
 
 def _loader(images: Sequence[Path], size: tuple[int, int]) -> DataLoader[torch.Tensor]:
     frames = EvaluationFrames(tuple(images), *size)
-    return DataLoader(frames, batch_size=16, collate_fn=_stacked)  # type: ignore[arg-type]
+    return DataLoader(frames, batch_size=BATCH_FRAMES, collate_fn=_stacked)  # type: ignore[arg-type]
 
 
 def _stacked(frames: Sequence[NDArray[np.uint8]]) -> torch.Tensor:

@@ -1,6 +1,6 @@
 """What is measured, in numpy alone and over known entries only.
 
-# N = frames, L = labels
+# N = frames, L = labels, R = distinct scores
 """
 
 from collections.abc import Callable, Sequence
@@ -24,6 +24,35 @@ class Measured:
     positives: int
 
 
+@dataclass(frozen=True, slots=True)
+class ReliabilityBin:
+    """Frames of similar probability: their mean probability, the share in which the label is present, their number."""
+
+    probability: float
+    frequency: float
+    n: int
+
+
+@dataclass(frozen=True, slots=True)
+class Confusion:
+    """Decisions against truth, in frames."""
+
+    true_positive: int
+    false_positive: int
+    false_negative: int
+    true_negative: int
+
+    @property
+    def precision(self) -> float:
+        """Share of the decided that are present; NaN where nothing is decided."""
+        return _share(self.true_positive, self.true_positive + self.false_positive)
+
+    @property
+    def recall(self) -> float:
+        """Share of the present that are decided; NaN where nothing is present."""
+        return _share(self.true_positive, self.true_positive + self.false_negative)
+
+
 def average_precision(present_N: NDArray[np.bool_], scores_N: Floats) -> float:
     """Sum over ranks of (recall step x precision); frames with equal scores enter together. NaN without a positive.
 
@@ -32,15 +61,29 @@ def average_precision(present_N: NDArray[np.bool_], scores_N: Floats) -> float:
     >>> round(average_precision(np.array([True, False, True]), np.array([0.9, 0.8, 0.7])), 4)
     0.8333
     """
-    positives = int(present_N.sum())
-    if positives == 0:
+    if not present_N.any():
         return float("nan")
+    recall_R, precision_R = precision_recall(present_N, scores_N)
+    return float(np.sum(np.diff(recall_R, prepend=0) * precision_R))
+
+
+def precision_recall(present_N: NDArray[np.bool_], scores_N: Floats) -> tuple[Floats, Floats]:
+    """Recall and precision at each distinct score, the highest first; needs a positive.
+
+    >>> precision_recall(np.array([True, False, True]), np.array([0.9, 0.8, 0.8]))
+    (array([0.5, 1. ]), array([1.        , 0.66666667]))
+    """
     order = np.argsort(-scores_N, kind="stable")
     last_of_tie = np.append(np.diff(scores_N[order]) != 0, True)
-    hits = np.cumsum(present_N[order])[last_of_tie]
-    taken = (np.arange(len(order)) + 1)[last_of_tie]
-    recall_steps = np.diff(np.concatenate([[0], hits])) / positives
-    return float(np.sum(recall_steps * hits / taken))
+    hits_R = np.cumsum(present_N[order])[last_of_tie]
+    taken_R = (np.arange(len(order)) + 1)[last_of_tie]
+    return hits_R / int(present_N.sum()), hits_R / taken_R
+
+
+def confusion(present_N: NDArray[np.bool_], decided_N: NDArray[np.bool_]) -> Confusion:
+    """Counts of the four ways in which a decision and the truth can meet."""
+    pairs = ((present_N, decided_N), (~present_N, decided_N), (present_N, ~decided_N), (~present_N, ~decided_N))
+    return Confusion(*(int((truth & decision).sum()) for truth, decision in pairs))
 
 
 def expected_calibration_error(present_N: NDArray[np.bool_], probabilities_N: Floats, bins: int = 15) -> float:
@@ -54,9 +97,32 @@ def expected_calibration_error(present_N: NDArray[np.bool_], probabilities_N: Fl
     n = len(present_N)
     if n == 0:
         return float("nan")
-    bin_N = np.searchsorted(np.sort(probabilities_N), probabilities_N) * bins // n
-    gaps = np.bincount(bin_N, weights=probabilities_N - present_N)
+    gaps = np.bincount(_equal_mass_bin(probabilities_N, bins), weights=probabilities_N - present_N)
     return float(np.abs(gaps).sum() / n)
+
+
+def reliability_bins(
+    present_N: NDArray[np.bool_], probabilities_N: Floats, bins: int = 15
+) -> tuple[ReliabilityBin, ...]:
+    """The bins of `expected_calibration_error`, the lowest probabilities first."""
+    bin_N = _equal_mass_bin(probabilities_N, bins)
+    return tuple(
+        ReliabilityBin(float(probabilities_N[inside].mean()), float(present_N[inside].mean()), int(inside.sum()))
+        for inside in (bin_N == number for number in np.unique(bin_N))
+    )
+
+
+def _equal_mass_bin(probabilities_N: Floats, bins: int) -> NDArray[np.intp]:
+    return np.searchsorted(np.sort(probabilities_N), probabilities_N) * bins // len(probabilities_N)
+
+
+def calibration_gap(present_N: NDArray[np.bool_], probabilities_N: Floats) -> float:
+    """Mean probability less the share of present frames: above 0 where probabilities are too high. NaN if empty.
+
+    A fit of temperature and bias makes it 0 on the frames it was fitted on, whatever their number, so a test set on
+    which it is not 0 disagrees with them (calibration in the large; Van Calster et al., 2019).
+    """
+    return float(np.mean(probabilities_N - present_N)) if len(present_N) else float("nan")
 
 
 def brier_score(present_N: NDArray[np.bool_], probabilities_N: Floats) -> float:
@@ -69,6 +135,10 @@ def f1_score(present_N: NDArray[np.bool_], decided_N: NDArray[np.bool_]) -> floa
     both = int((present_N & decided_N).sum())
     either = int(present_N.sum() + decided_N.sum())
     return 2 * both / either if either else 0.0
+
+
+def _share(part: int, whole: int) -> float:
+    return part / whole if whole else float("nan")
 
 
 def measured(

@@ -1,28 +1,140 @@
-"""roadcue-train evaluate: a model file on the test rows."""
+"""roadcue-train evaluate: a model file on held-out rows, as figures and as a page."""
 
-import json
+from collections.abc import Sequence
 from pathlib import Path
 
 import click
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from rich.console import Console
+from rich.table import Table
 
 from model_training import data_description
-from model_training.commands.arguments import DATA, MODEL, TEST_SETS, chosen_test_sets
-from model_training.commands.measured_file import measured, print_figures
+from model_training.commands.arguments import (
+    DATA,
+    EXISTING_FOLDER,
+    FILE,
+    FILE_TO_WRITE,
+    MODEL,
+    TEST_SETS,
+    check_free,
+    chosen_test_sets,
+)
+from model_training.commands.measured_file import print_figures
+from model_training.commands.trained_run import TrainedRun
 from model_training.errors import InvalidConfiguration
+from model_training.evaluation_page import save_page
+from model_training.evaluation_report import PARTS, QUICK_PARTS, EvaluationReport, Request, evaluation_report
+from model_training.label_table import LabelTable
+from model_training.served_model import ServedModel
+from model_training.teacher import read_teacher
+from model_training.tracking import tracked_on
+from service.inference.artifact import Artifact
 
 
 @click.command("evaluate")
 @MODEL
 @DATA
 @TEST_SETS
-@click.option("--json", "as_json", is_flag=True, help="Print JSON instead of a table.")
-def command(model: Path, data: Path, test_sets: tuple[str, ...], as_json: bool) -> None:
-    """Measure a model file on the test rows of DATA, as the service answers them."""
+@click.option("--output", type=FILE_TO_WRITE, default=Path("evaluation-report.html"), help="HTML page to write.")
+@click.option("--overwrite", is_flag=True, help="Replace the page if it is there.")
+@click.option("--json", "as_json", is_flag=True, help="Print JSON instead of tables.")
+@click.option(
+    "--run", type=EXISTING_FOLDER, help="Run that the file was exported from: its held-out rows are measured too."
+)
+@click.option("--yardstick", type=FILE, help="CSV of another model's scores (image, LABEL...) to compare with.")
+@click.option(
+    "--part",
+    "parts",
+    type=click.Choice([*PARTS, "none", "all"]),
+    multiple=True,
+    default=QUICK_PARTS,
+    help="Beside figures and curves: what to measure. Robustness takes as long as 41 times the figures.",
+)
+@click.option("--seed", type=click.IntRange(min=0), default=0, help="Of the noise and rain that are put into frames.")
+def command(
+    model: Path,
+    data: Path,
+    test_sets: tuple[str, ...],
+    output: Path,
+    overwrite: bool,
+    as_json: bool,
+    run: Path | None,
+    yardstick: Path | None,
+    parts: tuple[str, ...],
+    seed: int,
+) -> None:
+    """Measure a model file on the test rows of DATA, as the service answers them.
+
+    Writes one self-contained page with figures, curves, calibration, and the parts that are asked for. With --run also
+    the rows that the run held out are looked at: where boxes are for the pointing game, for suspected label errors, and
+    beside the test.
+    """
+    check_free(output, overwrite)
     table, _ = data_description.load(data)
-    found = measured(model, table, chosen_test_sets(test_sets, table))
-    if not found:
+    chosen = chosen_test_sets(test_sets, table)
+    if not chosen:
         raise InvalidConfiguration("the data has no test rows: give some of its sources or rows split = test")
+    served = ServedModel.about(Artifact.read(model), table, torch.get_num_threads())
+    scores = (yardstick.stem, read_teacher(yardstick, table).scores_NL) if yardstick else None
+    request = Request(chosen, _held_out(run, table), _asked(parts), scores, seed)
+    tracking = tracked_on(Console(stderr=True))
+    report = evaluation_report(served, table, request, tracking)
+    save_page(report, served, output, tracking)
     if as_json:
-        click.echo(json.dumps([figure.model_dump() for figure in found], indent=2))
-    else:
-        print_figures(found)
+        click.echo(report.to_json())
+        return
+    _print(report, Console())
+    click.echo(f"Written: {output}")
+
+
+def _asked(parts: Sequence[str]) -> tuple[str, ...]:
+    return PARTS if "all" in parts else tuple(part for part in PARTS if part in parts)
+
+
+def _held_out(run: Path | None, table: LabelTable) -> dict[str, NDArray[np.intp]]:
+    """Rows that the run was not trained on, by what they were for."""
+    if run is None:
+        return {}
+    rows = TrainedRun.read(run, table).rows
+    return {"validation": rows.validation, "calibration": rows.calibration}
+
+
+def _print(report: EvaluationReport, console: Console) -> None:
+    print_figures([*report.figures, *report.held_out_figures])
+    for sentence in (*report.disagreements, *report.contradictions):
+        console.print(f"[yellow]note[/] {sentence}", highlight=False)
+    for table in (_yardstick_table(report), _pointing_table(report), _speed_table(report)):
+        if table is not None and table.row_count:
+            console.print(table)
+    if report.suspects:
+        console.print(f"{len(report.suspects)} entries are suspected to be wrong: the page shows them")
+
+
+def _yardstick_table(report: EvaluationReport) -> Table | None:
+    if report.yardstick is None:
+        return None
+    table = Table("test set", "label", "n", "ours", report.yardstick.name, "difference", title="Average precision")
+    for row in report.yardstick.comparisons:
+        difference = f"{row.difference:+.3f} ({row.low:+.3f} to {row.high:+.3f})"
+        table.add_row(row.test_set, row.label, str(row.n), f"{row.ours:.3f}", f"{row.yardstick:.3f}", difference)
+    return table
+
+
+def _pointing_table(report: EvaluationReport) -> Table:
+    table = Table(
+        "label", "n", "in a box", "with tolerance", "by chance", title=f"Peak of evidence, {report.pointing_rows}"
+    )
+    for row in report.pointing or ():
+        strict = f"{row.strict:.3f} ({row.strict_low:.3f} to {row.strict_high:.3f})"
+        tolerant = f"{row.tolerant:.3f} ({row.tolerant_low:.3f} to {row.tolerant_high:.3f})"
+        table.add_row(row.label, str(row.n), strict, tolerant, f"{row.by_chance:.3f}")
+    return table
+
+
+def _speed_table(report: EvaluationReport) -> Table:
+    table = Table("file", "ms a frame", "times as fast", "", title="One CPU thread")
+    for row in report.speeds or ():
+        table.add_row(row.file, f"{row.frame_ms:.2f}", f"{row.ratio:.2f} ({row.low:.2f} to {row.high:.2f})", row.remark)
+    return table

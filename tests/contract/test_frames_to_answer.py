@@ -107,7 +107,9 @@ def test_exported_model_answers_over_http(model: Path, data: Path) -> None:
 
 def test_card_and_metadata_carry_what_evaluate_prints(model: Path, data: Path) -> None:
     """The figures come out again, and the file, its card and the command agree."""
-    printed = json.loads(succeeded("evaluate", model, data, "--test-set", "held_out=gallery", "--json"))
+    page = model.with_suffix(".html")
+    told = succeeded("evaluate", model, data, "--test-set", "held_out=gallery", "--output", page, "--json")
+    printed = json.loads(told)["figures"]
     metadata = Artifact.read(model).metadata
     assert printed == [figure.model_dump() for figure in metadata.figures]
     card = model.with_suffix(".md").read_text()

@@ -110,7 +110,8 @@ def test_a_source_without_test_rows_is_refused_as_a_test_set(data: Path, tmp_pat
 
 def test_evaluate_measures_a_model_on_each_test_source(data: Path, tmp_path: Path) -> None:
     """The tiny model answers the mean of the red and of the green channel; entries of both kinds are judged."""
-    measured = json.loads(invoke("evaluate", write_tiny_model(tmp_path / "tiny.onnx"), data, "--json").output)
+    model, page = write_tiny_model(tmp_path / "tiny.onnx"), tmp_path / "page.html"
+    measured = json.loads(invoke("evaluate", model, data, "--output", page, "--json").stdout)["figures"]
     assert {figure["test_set"] for figure in measured} == {"gallery"}
     assert {figure["label"] for figure in measured} == {"red", "green", "mean"}
     assert all(figure["n"] == 4 for figure in measured if figure["label"] != "mean")

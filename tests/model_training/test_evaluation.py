@@ -32,6 +32,7 @@ def test_figures_of_a_tiny_table_by_hand():
     expected = {
         # 0.9 present, 0.8 absent, 0.4 present.
         ("car", "average_precision"): 0.5 * 1 + 0.5 * 2 / 3,
+        ("car", "calibration_gap"): (0.9 + 0.8 + 0.4) / 3 - 2 / 3,
         # At 0.5: one hit, one false alarm, one miss.
         ("car", "f1_at_threshold"): 2 / 4,
         ("car", "brier_score"): (0.01 + 0.64 + 0.36) / 3,
@@ -39,6 +40,7 @@ def test_figures_of_a_tiny_table_by_hand():
         ("car", "expected_calibration_error"): (0.1 + 0.8 + 0.6) / 3,
         # 0.3 absent, 0.2 present, 0.1 absent.
         ("stop_sign", "average_precision"): 1 / 2,
+        ("stop_sign", "calibration_gap"): (0.2 + 0.1 + 0.3) / 3 - 1 / 3,
         # At 0.25: a false alarm and a miss.
         ("stop_sign", "f1_at_threshold"): 0.0,
         ("stop_sign", "brier_score"): (0.64 + 0.01 + 0.09) / 3,
@@ -106,7 +108,9 @@ def test_no_figure_is_ever_nan():
     found = measured([[1, 0], [0, 1]], [[0.1, 0.2], [0.2, 0.1]], {"set": ("s",)}, resamples=0)
     numbers = [number for figure in found.values() for number in (figure.value, figure.low, figure.high)]
     assert not any(map(math.isnan, numbers))
-    assert {(figure.low, figure.high) for figure in found.values()} == {(0.0, 1.0)}
+    ranges = {metric: (figure.low, figure.high) for (_, _, metric), figure in found.items()}
+    assert ranges.pop("calibration_gap") == (-1.0, 1.0)
+    assert set(ranges.values()) == {(0.0, 1.0)}
     for figure in found.values():
         assert Figure.model_validate(json.loads(figure.model_dump_json())) == figure
 
@@ -116,7 +120,7 @@ def test_average_precision_intervals_hold_their_value():
     entries = random.integers(0, 2, (60, 2))
     probabilities = np.clip(0.5 * entries + 0.6 * random.random((60, 2)), 0, 1)
     for (_, _, metric), figure in measured(entries, probabilities, {"set": ("s",)}, resamples=200).items():
-        if metric != "expected_calibration_error":
+        if metric not in ("expected_calibration_error", "calibration_gap"):
             assert 0 <= figure.low <= figure.value <= figure.high <= 1
 
 

@@ -56,17 +56,20 @@ def test_card_tells_the_figures_of_the_file(embedded: Artifact) -> None:
             assert row in card
 
 
-def test_figures_come_out_again_from_the_printed_command(embedded: Artifact, streetframes: Path) -> None:
+def test_figures_come_out_again_from_the_printed_command(
+    embedded: Artifact, streetframes: Path, tmp_path: Path
+) -> None:
     """`roadcue-train evaluate` on the test rows, as the card prints it."""
     card = embedded.path.with_suffix(".md").read_text(encoding="utf-8")
     options = [part for name, sources in TEST_SETS.items() for part in ("--test-set", f"{name}={sources}")]
     assert f"roadcue-train evaluate street.onnx DATA {' '.join(options)}" in card
     command = [sys.executable, "-m", "model_training", "evaluate", str(embedded.path), str(streetframes)]
-    done = subprocess.run([*command, *options, "--json"], capture_output=True, text=True, timeout=600)
+    quick = ["--part", "none", "--output", str(tmp_path / "report.html"), "--json"]
+    done = subprocess.run([*command, *options, *quick], capture_output=True, text=True, timeout=600)
     assert done.returncode == 0, done.stderr
-    measured = {(f["test_set"], f["label"], f["metric"]): f for f in json.loads(done.stdout)}
+    measured = {(f["test_set"], f["label"], f["metric"]): f for f in json.loads(done.stdout)["figures"]}
     stored = {(f.test_set, f.label, f.metric): f for f in embedded.metadata.figures}
-    assert measured.keys() == stored.keys()
+    assert stored.keys() <= measured.keys()
     for key, figure in stored.items():
         assert (measured[key]["n"], measured[key]["positives"]) == (figure.n, figure.positives)
         # Another processor's kernels may swap two frames of nearly equal score.

@@ -1,0 +1,29 @@
+"""How far long work has come, for whoever wants to see it."""
+
+from collections.abc import Iterable
+from typing import Protocol, TypeVar
+
+from rich.console import Console
+from rich.progress import track
+
+Item = TypeVar("Item")
+
+
+class Tracking(Protocol):
+    """Passes items on one by one and may show how many of `total` have been asked for."""
+
+    def __call__(self, items: Iterable[Item], description: str, total: int) -> Iterable[Item]: ...
+
+
+def untracked(items: Iterable[Item], description: str, total: int) -> Iterable[Item]:  # noqa: ARG001 - a Tracking
+    """Passes items on and shows nothing."""
+    return items
+
+
+def tracked_on(console: Console) -> Tracking:
+    """A Tracking with a bar on `console`; the bar goes when its items end."""
+
+    def tracked(items: Iterable[Item], description: str, total: int) -> Iterable[Item]:
+        return track(items, description, total=total, console=console, transient=True)
+
+    return tracked
