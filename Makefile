@@ -12,7 +12,7 @@ export ORT_DISABLE_TELEMETRY := 1
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help serve test install-test docker-test lint format types image lock clean
+.PHONY: help serve test install-test docker-test lint format types image street-model lock clean
 
 help: ## list the commands
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 22
@@ -44,6 +44,20 @@ types: $(VENV)/.complete ## check types
 image: ## build the Docker image for CPUs; LIBRARIES=cuda for GPUs
 	docker build --build-arg LIBRARIES=$(or $(LIBRARIES),cpu) \
 		--tag roadcue:$(VERSION)-$(or $(LIBRARIES),cpu) --tag roadcue:$(or $(LIBRARIES),cpu) .
+
+# How the embedded model was made; then held to the one that is published.
+STREET_TEST_SETS = --test-set four_label=stop_mbasilyan+lisa_ts --test-set camvid=camvid \
+	--test-set kitti_mini=kitti_mini --test-set adas_peru=adas_peru
+
+street-model: $(VENV)/.complete ## train the embedded model anew: DATA=folder of frames, DETECTOR=YOLOX file; goes on where it was stopped
+	@test -n "$(DATA)" -a -n "$(DETECTOR)" || { echo "usage: make street-model DATA=FOLDER DETECTOR=FILE.onnx" >&2; exit 2; }
+	@mkdir -p runs
+	@test -e runs/street-teacher.csv || $(BIN)/roadcue-train teach $(DETECTOR) $(DATA) --output runs/street-teacher.csv
+	@$(BIN)/roadcue-train train $(DATA) --recipe street --teacher runs/street-teacher.csv --output runs/street \
+		$$(test ! -e runs/street/resume.pt || echo --resume)
+	@$(BIN)/roadcue-train export runs/street $(DATA) --teacher runs/street-teacher.csv --output runs/street.onnx --overwrite \
+		--licence Apache-2.0 --remarks model_training/street_remarks.md $(STREET_TEST_SETS)
+	@$(BIN)/roadcue-train reproduces runs/street.onnx service/models/street.onnx
 
 # Pins stay as they are unless a requirement changed; `make lock ARGS=--upgrade` moves all of them.
 lock: $(VENV)/.complete ## write constraints.txt anew from pyproject.toml

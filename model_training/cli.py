@@ -19,6 +19,7 @@ SUBCOMMANDS = {
     "evaluate": "Measure a model file on the test rows of DATA, as the service answers them.",
     "compare": "Train one network on all labels and one network per label alike, and measure which is better.",
     "verify": "Hold a model file to the network of RUN on real frames of DATA, and check its self-test vectors.",
+    "reproduces": "Say whether MODEL, made again, agrees with the PUBLISHED file of the same recipe.",
 }
 
 

@@ -62,3 +62,7 @@ class CheckpointError(TrainingError):
 
 class ParityError(TrainingError):
     """The exported file does not do what the network does."""
+
+
+class NotReproduced(TrainingError):
+    """A model that was made again learned from other data, or is better or worse than chance explains."""

@@ -1,0 +1,26 @@
+"""roadcue-train reproduces: whether a model trained anew is as good as the published one."""
+
+from pathlib import Path
+
+import click
+
+from model_training.commands.arguments import FILE, MODEL
+from model_training.errors import NotReproduced
+from model_training.reproduction import METRIC, disagreements
+from service.inference.artifact import Artifact
+
+
+@click.command("reproduces")
+@MODEL
+@click.argument("published", type=FILE)
+def command(model: Path, published: Path) -> None:
+    """Say whether MODEL, made again, agrees with the PUBLISHED file of the same recipe.
+
+    It does where both learned from the same data and each of its average precisions lies within the published interval.
+    """
+    again, other = Artifact.read(model).metadata, Artifact.read(published).metadata
+    found = list(disagreements(again, other))
+    if found:
+        raise NotReproduced(f"{model} does not reproduce {published}: " + "; ".join(found))
+    count = sum(figure.metric == METRIC for figure in other.figures)
+    click.echo(f"Reproduced: the same data, and all {count} average precisions lie within the published intervals")
