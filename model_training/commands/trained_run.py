@@ -21,15 +21,19 @@ class TrainedRun:
     network_state: dict[str, Any]
 
     @classmethod
-    def read(cls, folder: Path, table: LabelTable) -> "TrainedRun":
-        """The run in `folder`; raises InvalidConfiguration or CheckpointError where `table` is not its data."""
+    def read(cls, folder: Path, table: LabelTable, teacher: Path | None = None) -> "TrainedRun":
+        """The run in `folder`; raises InvalidConfiguration or CheckpointError where `table` is not its data.
+
+        Without `teacher`, the rows come without soft targets; with one that is not the run's it raises too.
+        """
         path = folder / checkpoints.BEST
         trained, state = checkpoints.load(path)
         if trained.labels != table.labels:
             raise InvalidConfiguration(f"{folder} was trained on {trained.labels}, the data is about {table.labels}")
-        rows = assemble(table, trained)
+        rows = assemble(table, trained, teacher)
         found = rows.fingerprint()
-        checkpoints.check_same_rows(path, {name: found[name] for name in found if name != "teacher"}, state["rows"])
+        wanted = {name: found[name] for name in found if teacher or name != "teacher"}
+        checkpoints.check_same_rows(path, wanted, state["rows"])
         return cls(trained, rows, state["network"])
 
     def network(self) -> PresenceNetwork:
