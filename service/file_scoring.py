@@ -192,6 +192,29 @@ def _say_kept(keeper: FrameKeeper, console: Console) -> None:
     kept, known, failed = (keeper.outcomes[outcome] for outcome in ("kept", "known", "failed"))
     folder = keeper.folder.path
     if failed:
+        raise UncertainFramesLost(f"uncertain frames that could not be kept in {folder}: {failed} ({keeper.failure})")
+    full = keeper.outcomes["no_room"]
+    rest = f", {full} less uncertain ones without room" if full else ""
+    said = f"Uncertain frames in {folder}: {kept} new, {known} there already{rest}"
+    console.print(said, markup=False, highlight=False, soft_wrap=True)
+
+
+@contextmanager
+def _kept(keeper: FrameKeeper | None, console: Console) -> Iterator[None]:
+    """Writes what the keeper still holds, however the block ends, and says what became of the uncertain frames."""
+    try:
+        yield
+    finally:
+        if keeper:
+            keeper.close()
+    if keeper and keeper.outcomes:
+        _say_kept(keeper, console)
+
+
+def _say_kept(keeper: FrameKeeper, console: Console) -> None:
+    kept, known, failed = (keeper.outcomes[outcome] for outcome in ("kept", "known", "failed"))
+    folder = keeper.folder.path
+    if failed:
         raise UncertainFramesLost(f"{failed} uncertain frames could not be kept in {folder}: {keeper.failure}")
     full = keeper.outcomes["no_room"]
     rest = f", {full} less uncertain ones had no room" if full else ""

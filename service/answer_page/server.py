@@ -23,7 +23,7 @@ def serve_answer_page(path: Path, host: str, port: int, launch: Callable[[str], 
     listener = listen(host, port)
     shown = f"[{host}]" if ":" in host else host
     url = f"http://{shown}:{listener.getsockname()[1]}/"
-    click.echo(f"{frames} frames in {path}\nAnswer at {url}   (Ctrl-C ends)", err=True)
+    click.echo(f"Frames in {path}: {frames}\nAnswer at {url}   (Ctrl-C ends)", err=True)
     if launch:
         launch(url)
     configuration = uvicorn.Config(create_answer_page(folder, host), log_config=None, access_log=False, ws="none")

@@ -35,7 +35,7 @@ DETAILS: Final = {
     "queue_full": "128 frames wait, 1 more have no room; at most 128 may wait. Ask again later",
     "not_ready": "the model is still being loaded",
     "draining": "the process is about to end; requests that still arrive are served",
-    "uncertain_frames_lost": "3 uncertain frames could not be kept in uncertain: No space left on device",
+    "uncertain_frames_lost": "uncertain frames that could not be kept in uncertain: 3 (No space left on device)",
     "unreadable_label_table": "labels.csv: car of images/a.jpg is 'yes'; allowed are 0, 1 and empty",
     "label_folder_busy": "another process has held uncertain/.lock for 30 seconds",
     "unlisted_frame": "labels.csv has no row for 'images/a.jpg' any more; skip it",

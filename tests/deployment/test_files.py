@@ -146,3 +146,16 @@ def test_nothing_is_reported_to_anybody(tmp_path: Path) -> None:
     environment |= {"HOME": str(tmp_path), "XDG_CACHE_HOME": str(tmp_path / "cache")}
     run([sys.executable, "-c", "import service.inference.session"], environment)
     assert [path.name for path in tmp_path.rglob("*") if path.is_file()] == []
+
+
+def test_the_lines_for_uncertain_frames_in_the_compose_file_work_when_they_are_taken_in() -> None:
+    """What is mounted is the folder that the service is told to keep them in."""
+    text = (REPOSITORY / "docker-compose.yml").read_text(encoding="utf-8")
+    taken_in = re.sub(r"^( +)# (user:|environment:|  ROADCUE_|volumes:|  - \./)", r"\1\2", text, flags=re.MULTILINE)
+    plain, service = (yaml.safe_load(content)["services"]["roadcue"] for content in (text, taken_in))
+    assert {key: value for key, value in service.items() if key not in plain} == {
+        "user": "1000:1000",
+        "environment": {"ROADCUE_UNCERTAIN": "/uncertain"},
+        "volumes": ["./uncertain:/uncertain"],
+    }
+    assert "uncertain" in Settings.model_fields

@@ -151,7 +151,7 @@ def test_uncertain_frames_are_kept_with_their_folder_as_group(model: Path, tmp_p
     frames, kept = near_and_far(tmp_path / "frames"), tmp_path / "kept frames"
     result = predict(model, frames, "--uncertain", kept, "--uncertain-licence", "CC-BY-4.0")
     assert result.exit_code == 0
-    assert f"2 uncertain frames kept in {kept}, 1 were there already" in result.stderr
+    assert f"Uncertain frames in {kept}: 2 new, 1 there already" in result.stderr
     assert f"Next: roadcue label '{kept}'" in result.stderr
     table = rows(kept)
     assert [(kept / row["image"]).read_bytes() for row in table] == [
@@ -187,7 +187,7 @@ def test_frames_that_cannot_be_kept_fail_the_command_and_not_its_results(
         main(["predict", "--model", str(model), "--device", "cpu", "--uncertain", str(kept), str(frames)])
     told = capsys.readouterr()
     assert ended.value.code == 1
-    assert "roadcue: 3 uncertain frames could not be kept" in told.err
+    assert f"roadcue: uncertain frames that could not be kept in {kept}: 3 (" in told.err
     assert "No space left on device" in told.err
     assert len(json.loads(told.out)["frames"]) == 5
 
@@ -214,7 +214,7 @@ def test_a_frame_that_is_gone_when_it_is_to_be_kept_is_counted(
     frames, kept = near_and_far(tmp_path / "frames"), tmp_path / "kept"
     monkeypatch.setattr("service.label_folder.keeper.FrameKeeper.is_near", lambda *_: remove(frames / "a" / "1.png"))
     result = predict(model, frames / "a" / "1.png", "--uncertain", kept)
-    assert str(result.exception).startswith(f"1 uncertain frames could not be kept in {kept}: [Errno 2]")
+    assert str(result.exception).startswith(f"uncertain frames that could not be kept in {kept}: 1 ([Errno 2]")
     assert len(json.loads(result.stdout)["frames"]) == 1
 
 
