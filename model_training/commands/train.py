@@ -5,16 +5,15 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from datetime import timedelta
 from pathlib import Path
-from typing import Any
 
 import click
 import torch
 import torch.distributed as distributed
 from rich.console import Console
 
-from model_training import checkpoints, configuration, data_description, recipes
+from model_training import checkpoints, data_description, recipes
 from model_training.commands.arguments import DATA, FILE, FOLDER, quoted
-from model_training.configuration import TrainingConfiguration
+from model_training.configuration import TrainingConfiguration, with_changes
 from model_training.errors import InvalidConfiguration
 from model_training.trainer import Processes, Trainer
 from model_training.training_progress import shown
@@ -63,24 +62,15 @@ def command(
 
 def changed(base: TrainingConfiguration, labels: tuple[str, ...], changes: Sequence[str]) -> TrainingConfiguration:
     """The recipe with `KEY=VALUE` changes: dots reach into its parts, values are read as TOML, else as text."""
-    document = base.model_dump(mode="json")
+    values: dict[str, object] = {}
     for change in changes:
         key, separator, text = change.partition("=")
         if not separator:
             raise InvalidConfiguration(f"--set {change!r} has no '='; write KEY=VALUE, such as epochs=3")
         if key.strip() == "labels":
             raise InvalidConfiguration("--set labels=...: the labels are those of DATA; name them in its TOML file")
-        _place(document, key.strip(), _value(text))
-    return configuration.validated({**document, "labels": list(labels)})
-
-
-def _place(document: dict[str, Any], key: str, value: object) -> None:
-    *parents, last = key.split(".")
-    for parent in parents:
-        document = document.setdefault(parent, {})
-        if not isinstance(document, dict):
-            raise InvalidConfiguration(f"--set {key}: {parent} is a value, it has no part {last}")
-    document[last] = value
+        values[key.strip()] = _value(text)
+    return with_changes(base, {**values, "labels": list(labels)})
 
 
 def _value(text: str) -> object:
