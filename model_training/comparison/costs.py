@@ -4,11 +4,11 @@
 """
 
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Hashable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import cast
+from typing import TypeVar, cast
 
 import numpy as np
 from numpy.typing import NDArray
@@ -25,6 +25,8 @@ from service.inference.artifact import Artifact
 from service.inference.session import ModelSession
 
 ROUNDS = 200
+
+Key = TypeVar("Key", bound=Hashable)
 
 FrameTimes = Mapping[Arm, tuple[float, ...]]
 """Milliseconds per frame of each arm, round by round."""
@@ -57,18 +59,46 @@ def parameters_of(plan: Plan, trunk: str) -> dict[int, int]:
 def frame_times(plan: Plan, setting: Setting, rounds: int = ROUNDS) -> FrameTimes:
     """Time a frame through each arm's networks in turn, on one thread of ONNX Runtime, round after round.
 
-    The networks have random weights, which cost what trained ones do. Every arm answers all labels.
+    Every arm answers all labels.
     """
     cells = {arm: plan.networks(setting, arm, plan.seeds[0]) for arm in setting.arms}
     with TemporaryDirectory() as folder:
-        files = {size: _file(plan, setting.trunk, size, Path(folder)) for size in _sizes(cells)}
+        files = {size: _file_of(plan, setting.trunk, size, Path(folder)) for size in _sizes(cells)}
         # Each network is loaded by itself: four of them do not share the cache that one has to itself.
         sessions = {
             arm: [ModelSession(files[len(cell.labels)], device="cpu", intra_op_threads=1) for cell in networks]
             for arm, networks in cells.items()
         }
     frame_BHWC = np.full((1, plan.configuration.height, plan.configuration.width, 3), 127, np.uint8)
-    return _interleaved({arm: _answers(members, frame_BHWC) for arm, members in sessions.items()}, rounds)
+    return interleaved({arm: _answers(members, frame_BHWC) for arm, members in sessions.items()}, rounds)
+
+
+def interleaved(answers: Mapping[Key, Callable[[], None]], rounds: int = ROUNDS) -> dict[Key, tuple[float, ...]]:
+    """Milliseconds of every answer, all of them once a round; the first rounds, that set memory up, do not count."""
+    times: dict[Key, list[float]] = {key: [] for key in answers}
+    warm_up = max(1, rounds // 10)
+    for _ in range(warm_up + rounds):
+        for key, answer in answers.items():
+            started = time.perf_counter()
+            answer()
+            times[key].append(1000 * (time.perf_counter() - started))
+    return {key: tuple(values[warm_up:]) for key, values in times.items()}
+
+
+def timed_file(configuration: TrainingConfiguration, path: Path) -> Artifact:
+    """A network with random weights, which cost what trained ones do, as the file that the service would read."""
+    start = configuration.network.model_copy(update={"pretrained": "none"})
+    labels = configuration.labels
+    served = ServedNetwork(PresenceNetwork(start, len(labels)), labels, dict.fromkeys(labels, IDENTITY))
+    _export(served, configuration, path)
+    return Artifact.read(path)
+
+
+def time_ratio(own: Sequence[float], reference: Sequence[float]) -> tuple[float, float, float]:
+    """The median of ratios within one round, and its 95 % interval: what slows a whole round down does not count."""
+    ratios = np.asarray(own) / np.asarray(reference)
+    low, high = interval(lambda rounds: float(np.median(ratios[rounds])), [str(i) for i in range(len(ratios))])
+    return float(np.median(ratios)), low, high
 
 
 def arm_costs(
@@ -81,16 +111,15 @@ def arm_costs(
 def _arm_cost(plan: Plan, setting: Setting, arm: Arm, times: FrameTimes, results: Mapping[Cell, CellResult]) -> ArmCost:
     seeds = [plan.networks(setting, arm, seed) for seed in plan.seeds]
     done = [[results[cell] for cell in cells] for cells in seeds if all(cell in results for cell in cells)]
-    own, joint = (np.asarray(times[of]) for of in (arm, JOINT))
-    low, high = interval(lambda rounds: _ratio(own[rounds], joint[rounds]), [str(i) for i in range(len(own))])
+    ratio, low, high = time_ratio(times[arm], times[JOINT])
     seconds = [[result.training_seconds for result in networks] for networks in done]
     whole = [sum(cast("list[float]", each)) for each in seconds if None not in each]
     return ArmCost(
         arm=arm,
         networks=len(seeds[0]),
         parameters=sum(result.parameters for result in done[0]),
-        ms_per_frame=float(np.median(own)),
-        ratio=_ratio(own, joint),
+        ms_per_frame=float(np.median(times[arm])),
+        ratio=ratio,
         ratio_low=low,
         ratio_high=high,
         frames_seen=float(np.mean([sum(result.frames_seen for result in networks) for networks in done])),
@@ -98,24 +127,14 @@ def _arm_cost(plan: Plan, setting: Setting, arm: Arm, times: FrameTimes, results
     )
 
 
-def _ratio(own: NDArray[np.float64], joint: NDArray[np.float64]) -> float:
-    """The median of ratios within one round: what slows a whole round down does not count."""
-    return float(np.median(own / joint))
-
-
 def _sizes(cells: Mapping[Arm, Sequence[Cell]]) -> set[int]:
     return {len(cell.labels) for networks in cells.values() for cell in networks}
 
 
-def _file(plan: Plan, trunk: str, labels: int, folder: Path) -> Artifact:
-    """A network with random weights as the file that the service would read."""
-    start = plan.configuration.network.model_copy(update={"trunk": trunk, "pretrained": "none"})
-    keys = plan.labels[:labels]
-    configuration = plan.configuration.model_copy(update={"labels": keys, "network": start})
-    served = ServedNetwork(PresenceNetwork(start, labels), keys, dict.fromkeys(keys, IDENTITY))
-    path = folder / f"{labels}.onnx"
-    _export(served, configuration, path)
-    return Artifact.read(path)
+def _file_of(plan: Plan, trunk: str, labels: int, folder: Path) -> Artifact:
+    network = plan.configuration.network.model_copy(update={"trunk": trunk})
+    changes = {"labels": plan.labels[:labels], "network": network}
+    return timed_file(plan.configuration.model_copy(update=changes), folder / f"{labels}.onnx")
 
 
 def _export(served: ServedNetwork, configuration: TrainingConfiguration, path: Path) -> None:
@@ -130,15 +149,3 @@ def _answers(members: Sequence[ModelSession], frame_BHWC: NDArray[np.uint8]) -> 
             session.run(frame_BHWC)
 
     return answer
-
-
-def _interleaved(arms: Mapping[Arm, Callable[[], None]], rounds: int) -> FrameTimes:
-    """Every arm once a round; the first rounds, in which memory is set up, do not count."""
-    times: dict[Arm, list[float]] = {arm: [] for arm in arms}
-    warm_up = max(1, rounds // 10)
-    for _ in range(warm_up + rounds):
-        for arm, answer in arms.items():
-            started = time.perf_counter()
-            answer()
-            times[arm].append(1000 * (time.perf_counter() - started))
-    return {arm: tuple(values[warm_up:]) for arm, values in times.items()}

@@ -6,7 +6,7 @@ Seeds stand outermost: when a comparison is cut short, what is there is paired a
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Final, Literal, Self
+from typing import Annotated, ClassVar, Final, Literal, Self
 
 import numpy as np
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
@@ -76,10 +76,33 @@ class Setting:
         return tuple(pair for pair in CONTRASTS if set(pair) <= set(self.arms))
 
 
-class Plan(BaseModel):
-    """A whole comparison; `configuration` is what all its networks have in common."""
+class StoredPlan(BaseModel):
+    """A plan that is kept in the folder of the runs that it names."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
+
+    kind: ClassVar[str]
+
+    def save(self, folder: Path) -> None:
+        folder.mkdir(parents=True, exist_ok=True)
+        (folder / _PLAN).write_text(self.model_dump_json(indent=2), encoding="utf-8")
+
+    @classmethod
+    def load(cls, folder: Path) -> Self:
+        """The plan of the runs in `folder`; raises CheckpointError where there is none of this version."""
+        path = folder / _PLAN
+        try:
+            return cls.model_validate_json(path.read_bytes())
+        except FileNotFoundError as problem:
+            raise CheckpointError(f"{folder} holds no {cls.kind}: there is no {_PLAN}; start one first") from problem
+        except ValidationError as problem:
+            raise CheckpointError(f"{path} is no plan of this version: {all_errors(problem)}") from problem
+
+
+class Plan(StoredPlan):
+    """A whole comparison; `configuration` is what all its networks have in common."""
+
+    kind: ClassVar[str] = "comparison"
 
     configuration: TrainingConfiguration
     seeds: tuple[Annotated[int, Field(ge=0)], ...] = Field(min_length=1)
@@ -140,38 +163,25 @@ class Plan(BaseModel):
         return tuple(Cell(*place, self.labels, member=member) for member in range(members))
 
     def configuration_of(self, cell: Cell) -> TrainingConfiguration:
-        """How one network is trained.
-
-        One epoch is its whole budget, so that nothing is validated on the way and no network is chosen by the rows
-        that measure it. Rows come drawn by the recipe's rule for sources already, so every draw counts alike.
-        """
-        common = self.configuration
+        """How one network is trained."""
+        common = in_one_pass(self.configuration, cell.training_seed)
         weights = {label: weight for label, weight in common.label_weights.items() if label in cell.labels}
         return common.model_copy(
             update={
                 "labels": cell.labels,
                 "label_weights": weights,
                 "network": common.network.model_copy(update={"trunk": cell.trunk}),
-                "epochs": 1,
-                "source_exponent": 1.0,
-                "seed": cell.training_seed,
             }
         )
 
-    def save(self, folder: Path) -> None:
-        folder.mkdir(parents=True, exist_ok=True)
-        (folder / _PLAN).write_text(self.model_dump_json(indent=2), encoding="utf-8")
 
-    @classmethod
-    def load(cls, folder: Path) -> Self:
-        """The plan of the comparison in `folder`; raises CheckpointError where there is none of this version."""
-        path = folder / _PLAN
-        try:
-            return cls.model_validate_json(path.read_bytes())
-        except FileNotFoundError as problem:
-            raise CheckpointError(f"{folder} holds no comparison: there is no {_PLAN}; start one first") from problem
-        except ValidationError as problem:
-            raise CheckpointError(f"{path} is no plan of this version: {all_errors(problem)}") from problem
+def in_one_pass(configuration: TrainingConfiguration, seed: int) -> TrainingConfiguration:
+    """How a network is trained whose train rows stand for its whole budget, drawn by the recipe's rule for sources.
+
+    One epoch is all of it, so that nothing is validated on the way and no network is chosen by the rows that measure
+    it; and every draw counts alike.
+    """
+    return configuration.model_copy(update={"epochs": 1, "source_exponent": 1.0, "seed": seed})
 
 
 def planned(

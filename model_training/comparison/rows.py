@@ -40,8 +40,8 @@ class SeedRows:
         assembled = assemble(table, plan.configuration.model_copy(update={"seed": seed}))
         rows = cls(plan, table, assembled, nested_shares(table, assembled.train, plan.fractions, seed))
         for fraction, train in rows.train_by_fraction.items():
-            _check_both_kinds(table, train, f"train rows at {fraction:.0%} of the scenes, seed {seed}")
-        _check_both_kinds(table, rows.held_out, f"held-out rows of seed {seed}")
+            check_both_kinds(table, train, f"train rows at {fraction:.0%} of the scenes, seed {seed}")
+        check_both_kinds(table, rows.held_out, f"held-out rows of seed {seed}")
         return rows
 
     @property
@@ -121,11 +121,8 @@ def data_digest(table: LabelTable) -> str:
     return hashlib.sha256(f"{table.content_hash()}{split_by}".encode()).hexdigest()
 
 
-def _whole_batches(frames: float, batch_size: int) -> int:
-    return max(1, round(frames / batch_size)) * batch_size
-
-
-def _check_both_kinds(table: LabelTable, rows: Rows, where: str) -> None:
+def check_both_kinds(table: LabelTable, rows: Rows, where: str) -> None:
+    """Raise InvalidConfiguration where a label is not known both present and absent: none is learned or measured."""
     for label, entries_N in zip(table.labels, table.entries_NL[rows].T, strict=True):
         present, absent = (int((entries_N == kind).sum()) for kind in (PRESENT, ABSENT))
         if not (present and absent):
@@ -133,3 +130,7 @@ def _check_both_kinds(table: LabelTable, rows: Rows, where: str) -> None:
                 f"{where}: {label} is present in {present} and absent in {absent} frames; a comparison needs both "
                 "kinds. Label more, take larger fractions or hold out more (--set validation=0.2)"
             )
+
+
+def _whole_batches(frames: float, batch_size: int) -> int:
+    return max(1, round(frames / batch_size)) * batch_size
