@@ -16,7 +16,7 @@ from service.inference.detector import Detector, load_detector
 from service.inference.scheduling import FrameScheduler, available_cpus
 from service.label_folder.folder import LabelFolder
 from service.label_folder.intake import Bounds
-from service.label_folder.keeper import FrameKeeper
+from service.label_folder.keeper import AT_ONCE, FrameKeeper, Pace
 from service.settings import Settings
 from service.telemetry import Metrics
 from service.web import documentation_routes, health_routes, model_routes, predict_routes, problem_documents
@@ -28,8 +28,8 @@ from service.web.uploads import UploadLimits
 
 logger = logging.getLogger(__name__)
 
-# However many frames are uncertain, the tables are written at most once in so many seconds.
-KEEPER_PAUSES_S = 1.0
+# Keeping is for what the requests leave over, however many frames are uncertain.
+BESIDE_REQUESTS = Pace(pause_s=1.0, cpu_share=0.05)
 # A disk that hangs must not keep the process from ending.
 KEEPER_CLOSES_S = 5.0
 
@@ -42,7 +42,7 @@ def detector_of(settings: Settings) -> Detector:
     return load_detector(settings.model, settings.device, settings.threads_per_worker, limits, settings.variant)
 
 
-def keeper_of(settings: Settings, detector: Detector, pause_s: float = 0.0) -> FrameKeeper | None:
+def keeper_of(settings: Settings, detector: Detector, pace: Pace = AT_ONCE) -> FrameKeeper | None:
     """Who keeps uncertain frames, or None where that is not wanted. Raises LabelFolderUnusable."""
     if settings.uncertain is None:
         return None
@@ -54,7 +54,7 @@ def keeper_of(settings: Settings, detector: Detector, pause_s: float = 0.0) -> F
             settings.uncertain_margin,
             bounds,
             settings.uncertain_licence,
-            pause_s,
+            pace,
         )
     except (OSError, LabelFolderError) as error:
         raise LabelFolderUnusable(f"uncertain frames cannot be kept in {settings.uncertain}: {error}") from error
@@ -114,7 +114,7 @@ def _lifespan(
 async def _load(settings: Settings, lifecycle: Lifecycle, metrics: Metrics, load: Load) -> None:
     try:
         detector = await asyncio.to_thread(load, settings)
-        keeper = await asyncio.to_thread(keeper_of, settings, detector, KEEPER_PAUSES_S)
+        keeper = await asyncio.to_thread(keeper_of, settings, detector, BESIDE_REQUESTS)
     except StartupError as error:
         lifecycle.fail(error)
     except Exception as error:  # whatever it is, the process must end and say so

@@ -2,11 +2,9 @@
 
 import csv
 import json
-import shlex
 from collections import deque
 from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import Future
-from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final, Protocol, TextIO
@@ -17,10 +15,10 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from rich.table import Table
 
 from service.app import detector_of, keeper_of
-from service.errors import FrameError, UncertainFramesLost, UnreadableFile
+from service.errors import FrameError, UnreadableFile
+from service.file_keeping import kept, offer_file
 from service.inference.detector import Detection, Detector
 from service.inference.scheduling import Completed, FrameScheduler, available_cpus
-from service.label_folder.keeper import FrameKeeper
 from service.settings import Settings
 from service.web.problems import problem
 
@@ -67,12 +65,12 @@ def score_files(
     _say_what_runs(detector, console)
     writer.begin(detector)
     failed = 0
-    with _kept(keeper, console), _progress(console) as progress:
+    with kept(keeper, console), _progress(console) as progress:
         for scored in progress.track(scores(files, detector, settings.workers), total=len(files), description="frames"):
             failed += isinstance(scored.outcome, FrameError)
             writer.write(scored)
-            if keeper:
-                _offer(keeper, scored, group)
+            if keeper and not isinstance(scored.outcome, FrameError):
+                offer_file(keeper, scored.path, scored.outcome, group)
         writer.end()
     return failed
 
@@ -174,66 +172,6 @@ def _say_what_runs(detector: Detector, console: Console) -> None:
     model, session = detector.metadata, detector.session
     said = f"{model.name} {model.version}, {model.precision} on {session.provider}: {detector.precision_reason}"
     console.print(said, markup=False, highlight=False, soft_wrap=True)
-
-
-@contextmanager
-def _kept(keeper: FrameKeeper | None, console: Console) -> Iterator[None]:
-    """Writes what the keeper still holds, however the block ends, and says what became of the uncertain frames."""
-    try:
-        yield
-    finally:
-        if keeper:
-            keeper.close()
-    if keeper and keeper.outcomes:
-        _say_kept(keeper, console)
-
-
-def _say_kept(keeper: FrameKeeper, console: Console) -> None:
-    kept, known, failed = (keeper.outcomes[outcome] for outcome in ("kept", "known", "failed"))
-    folder = keeper.folder.path
-    if failed:
-        raise UncertainFramesLost(f"uncertain frames that could not be kept in {folder}: {failed} ({keeper.failure})")
-    full = keeper.outcomes["no_room"]
-    rest = f", {full} less uncertain ones without room" if full else ""
-    said = f"Uncertain frames in {folder}: {kept} new, {known} there already{rest}"
-    console.print(said, markup=False, highlight=False, soft_wrap=True)
-
-
-@contextmanager
-def _kept(keeper: FrameKeeper | None, console: Console) -> Iterator[None]:
-    """Writes what the keeper still holds, however the block ends, and says what became of the uncertain frames."""
-    try:
-        yield
-    finally:
-        if keeper:
-            keeper.close()
-    if keeper and keeper.outcomes:
-        _say_kept(keeper, console)
-
-
-def _say_kept(keeper: FrameKeeper, console: Console) -> None:
-    kept, known, failed = (keeper.outcomes[outcome] for outcome in ("kept", "known", "failed"))
-    folder = keeper.folder.path
-    if failed:
-        raise UncertainFramesLost(f"{failed} uncertain frames could not be kept in {folder}: {keeper.failure}")
-    full = keeper.outcomes["no_room"]
-    rest = f", {full} less uncertain ones had no room" if full else ""
-    said = f"{kept} uncertain frames kept in {folder}, {known} were there already{rest}"
-    console.print(
-        f"{said}\nNext: roadcue label {shlex.quote(str(folder))}", markup=False, highlight=False, soft_wrap=True
-    )
-
-
-def _offer(keeper: FrameKeeper, scored: ScoredFile, group: str | None) -> None:
-    # The file is read again: the bytes of all frames in work would fill the memory for the few that are uncertain.
-    if isinstance(scored.outcome, FrameError) or not keeper.is_near(scored.outcome):
-        return
-    try:
-        data = scored.path.read_bytes()
-    except OSError as error:
-        keeper.fail(error, frames=1)
-    else:
-        keeper.offer(data, scored.outcome, group or str(scored.path.resolve().parent), wait=True)
 
 
 def _images_below(folder: Path) -> list[Path]:

@@ -83,7 +83,7 @@ class Settings(BaseSettings):
     uncertain_most: int = Field(
         1000,
         ge=1,
-        le=1_000_000,
+        le=100_000,
         description="Frames that are kept; when full, the least uncertain ones without an answer go",
     )
     uncertain_most_bytes: int = Field(

@@ -29,6 +29,7 @@ SERVICE_ORDER = (
     "service.app",
     "service.server",
     "service.answer_page",
+    "service.file_keeping",
     "service.file_scoring",
     "service.cli",
     "service.__main__",
@@ -47,6 +48,7 @@ TRAINING_ORDER = (
     "model_training.splits",
     "model_training.training_rows",
     "model_training.report_page",
+    "model_training.markdown",
     "model_training.data_report",
     "model_training.augmentation",
     "model_training.mosaic",
@@ -75,14 +77,20 @@ TRAINING_ORDER = (
     "model_training.curves",
     "model_training.trainer",
     "model_training.training_progress",
+    "model_training.measured_run",
     "model_training.held_out",
     "model_training.calibration",
     "model_training.thresholds",
     "model_training.onnx_export",
     "model_training.parity",
+    "model_training.local_logits",
+    "model_training.half_precision",
+    "model_training.quantization",
+    "model_training.variants",
     "model_training.reproduction",
     "model_training.model_card",
     "model_training.comparison",
+    "model_training.experiments",
     "model_training.recipes",
     "model_training.commands",
     "model_training.cli",
@@ -106,7 +114,9 @@ SERVICE_FOR_TRAINING = (
     "service.inference.session",
 )
 # Who may import a module that others have to do without.
-ONLY_IMPORTED_BY = {"model_training.recipes": ("model_training.commands.train", "model_training.commands.compare")}
+ONLY_IMPORTED_BY = {
+    "model_training.recipes": tuple(f"model_training.commands.{name}" for name in ("train", "compare", "experiment"))
+}
 READS_ENVIRONMENT = ("service.settings",)
 
 # Import names that belong to the public surface of a declared dependency.

@@ -6,10 +6,12 @@ import os
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Final
 
 from service.errors import UnreadableLabelTable
 
-IMAGE = "image"
+IMAGE: Final = "image"
+_PARTIAL: Final = ".partial"
 
 Row = dict[str, str]
 
@@ -53,7 +55,7 @@ def replace_file(path: Path, content: bytes) -> None:
 
     Only for the holder of the folder's lock: the unfinished file has one name.
     """
-    partial = path.with_name(f".{path.name}.partial")
+    partial = path.with_name(f".{path.name}{_PARTIAL}")
     try:
         with partial.open("wb") as file:
             file.write(content)
@@ -63,6 +65,13 @@ def replace_file(path: Path, content: bytes) -> None:
     except OSError:
         partial.unlink(missing_ok=True)
         raise
+
+
+def remove_partial(*folders: Path) -> None:
+    """Remove what a kill has left unfinished; also only for the holder of the lock."""
+    for folder in folders:
+        for partial in folder.glob(f".*{_PARTIAL}"):
+            partial.unlink(missing_ok=True)
 
 
 def _checked_rows(path: Path, reader: Iterator[list[str]]) -> Iterator[list[str]]:

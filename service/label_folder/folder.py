@@ -21,6 +21,7 @@ from typing import Final
 from filelock import FileLock, Timeout
 
 from service.errors import AnsweredElsewhere, LabelFolderBusy, UnlistedFrame
+from service.label_folder.csv_file import remove_partial
 from service.label_folder.intake import IMAGES, Bounds, Intake, Outcome, UncertainFrame
 from service.label_folder.tables import Answer, ListedFrame, Tables
 
@@ -43,6 +44,7 @@ class LabelFolder:
             tables = Tables.read(self.path)
             tables.know(labels)
             tables.write()
+            remove_partial(self.path, self.path / IMAGES)
 
     def keep(self, frames: Iterable[UncertainFrame], bounds: Bounds) -> list[Outcome]:
         """Take the frames in, each once, and say what became of each.

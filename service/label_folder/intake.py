@@ -64,14 +64,29 @@ class Intake:
         return "kept"
 
     def write(self) -> None:
-        """Images, tables, and at last the images that had to go."""
-        if self._new or self._gone:
+        """Images, tables, and at last the images that had to go. What fails leaves no image without a row behind."""
+        try:
+            self._write_images()
+            self._forget_unlisted()
+            self._tables.write()
+        except OSError:
+            for image in self._new:
+                (self._tables.folder / image).unlink(missing_ok=True)
+            raise
+        for image in self._gone:
+            (self._tables.folder / image).unlink(missing_ok=True)
+
+    def _write_images(self) -> None:
+        if self._new:
             self._tables.folder.joinpath(IMAGES).mkdir(exist_ok=True)
         for image, data in self._new.items():
             replace_file(self._tables.folder / image, data)
-        self._tables.write()
-        for image in self._gone:
-            (self._tables.folder / image).unlink(missing_ok=True)
+
+    def _forget_unlisted(self) -> None:
+        """Scores that an unfinished change has left, or whose row a person has taken out."""
+        for image in [image for image in self._tables.scores.rows if image not in self._tables.entries.rows]:
+            if _OURS.fullmatch(image):
+                del self._tables.scores.rows[image]
 
     def _add(self, image: str, frame: UncertainFrame) -> None:
         self._tables.know(frame.probabilities)

@@ -6,8 +6,10 @@ in the log and a number in the metrics; it never reaches the scoring.
 
 import logging
 import threading
+import time
 from collections import Counter
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from typing import Final
 
 from service.errors import LabelFolderError
@@ -22,10 +24,25 @@ logger = logging.getLogger(__name__)
 MAX_WAITING_BYTES: Final = 64 * 1024 * 1024
 
 
+@dataclass(frozen=True, slots=True)
+class Pace:
+    """The least time between two writes, and the most of one core that writing may take.
+
+    Rewriting the tables of very many frames would otherwise get in the way of scoring.
+    """
+
+    pause_s: float = 0.0
+    cpu_share: float = 1.0
+
+
+AT_ONCE: Final = Pace()
+
+
 class FrameKeeper:
     """Keeps frames with a label within `margin` of its threshold in a folder.
 
-    `pause_s` is the least time between two writes. Raises LabelFolderError and OSError where the folder cannot be used.
+    `outcomes` counts what became of the frames so far, `failure` is the last reason why some could not be kept.
+    Raises LabelFolderError and OSError where the folder cannot be used.
     """
 
     def __init__(
@@ -35,14 +52,14 @@ class FrameKeeper:
         margin: float,
         bounds: Bounds,
         licence: str = "unstated",
-        pause_s: float = 0.0,
+        pace: Pace = AT_ONCE,
     ) -> None:
         folder.prepare(detector.metadata.label_keys)
         self.folder, self.outcomes = folder, Counter[Outcome]()
         self.failure: Exception | None = None
         self.on_outcome: Callable[[Outcome], None] = lambda _: None
         self._detector, self._margin, self._bounds, self._licence = detector, margin, bounds, licence
-        self._pause_s = pause_s
+        self._pace, self._told = pace, ""
         self._waiting: list[UncertainFrame] = []
         self._held_bytes, self._closed = 0, False
         self._changed, self._ended = threading.Condition(), threading.Event()
@@ -68,10 +85,11 @@ class FrameKeeper:
     def fail(self, error: Exception, frames: int) -> None:
         """Count frames that could not be kept, and say why."""
         # A full disk stays full for hours: what repeats itself is told once and counted.
-        if str(error) != str(self.failure):
+        if str(error) != self._told:
             fields = {"folder": str(self.folder.path), "reason": str(error), "frames": frames}
             logger.warning("uncertain frames are not kept", extra=fields)
         self.failure = error
+        self._told = str(error)
         self._count(["failed"] * frames)
 
     def close(self, timeout_s: float | None = None) -> None:
@@ -101,11 +119,13 @@ class FrameKeeper:
 
     def _serve(self) -> None:
         while batch := self._next_batch():
+            started_s = time.thread_time()
             self._keep(batch)
+            took_s = time.thread_time() - started_s
             with self._changed:
                 self._held_bytes -= sum(len(frame.data) for frame in batch)
                 self._changed.notify_all()
-            self._ended.wait(self._pause_s)
+            self._ended.wait(max(self._pace.pause_s, took_s / self._pace.cpu_share - took_s))
 
     def _next_batch(self) -> list[UncertainFrame]:
         """Everything that waits, at least one frame; nothing once it is closed and written."""
@@ -118,7 +138,7 @@ class FrameKeeper:
     def _keep(self, batch: Sequence[UncertainFrame]) -> None:
         try:
             self._count(self.folder.keep(batch, self._bounds))
-            self.failure = None
+            self._told = ""
         except (OSError, LabelFolderError) as error:
             self.fail(error, len(batch))
         except Exception as error:

@@ -201,6 +201,37 @@ def test_a_lock_that_is_not_let_go_is_told(folder: LabelFolder) -> None:
         impatient.keep([uncertain("a")], ROOMY)
 
 
+def test_a_change_that_fails_leaves_no_image_without_a_row(
+    folder: LabelFolder, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A full disk would otherwise be filled with pictures that no bound counts."""
+
+    def full(path: Path, content: bytes) -> None:
+        raise OSError(28, "No space left on device")
+
+    folder.keep([uncertain("a")], ROOMY)
+    monkeypatch.setattr("service.label_folder.tables.replace_file", full)
+    with pytest.raises(OSError, match="No space left"):
+        folder.keep([uncertain("b")], ROOMY)
+    assert [path.read_bytes()[3:] for path in (folder.path / "images").iterdir()] == [b"a"]
+    assert contents(folder.path) == {"a"}
+
+
+def test_scores_of_a_row_that_a_person_took_out_go_and_the_frame_may_come_again(folder: LabelFolder) -> None:
+    folder.keep([uncertain("a"), uncertain("b")], ROOMY)
+    write(folder.path, rows(folder.path)[1:])
+    folder.keep([uncertain("c")], ROOMY)
+    assert len(rows(folder.path, "scores.csv")) == 2
+    assert folder.keep([uncertain("a")], ROOMY) == ["kept"]
+
+
+def test_what_a_kill_left_unfinished_is_removed_at_the_next_start(folder: LabelFolder) -> None:
+    for name in (".labels.csv.partial", "images/.abc.jpg.partial"):
+        (folder.path / name).write_bytes(b"half")
+    folder.prepare(["car"])
+    assert list(folder.path.rglob("*.partial")) == []
+
+
 def keeping(folder: Path, name: str, count: int) -> "subprocess.Popen[str]":
     """A process that keeps frame after frame and prints the number of each that it has kept."""
     program = (

@@ -14,7 +14,7 @@ from service.inference.detector import Detection, Detector
 from service.label_folder import keeper as keeper_module
 from service.label_folder.folder import LabelFolder
 from service.label_folder.intake import Bounds, Outcome, UncertainFrame
-from service.label_folder.keeper import FrameKeeper
+from service.label_folder.keeper import FrameKeeper, Pace
 from tests.service.conftest import GatedSession
 from tests.service.label_folder.frames import ROOMY, rows
 from tests.tiny_model import tiny_metadata
@@ -138,7 +138,21 @@ def test_a_failure_is_counted_told_once_and_over_when_it_is_over(
     keeper.close()
     assert keeper.outcomes == {"failed": 2, "kept": 1}
     assert told == ["failed", "failed", "kept"]
-    assert keeper.failure is None
+
+
+def test_writing_takes_no_more_of_a_core_than_its_share(
+    folder: GatedFolder, keeper: FrameKeeper, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """2 s of work at a twentieth of a core: 38 s of rest make 40. The thread waits for its first frame until then."""
+    waits: list[float | None] = []
+    readings = iter([10.0, 12.0])
+    monkeypatch.setattr("service.label_folder.keeper.time.thread_time", lambda: next(readings))
+    monkeypatch.setattr(keeper, "_pace", Pace(cpu_share=0.05))
+    monkeypatch.setattr(keeper._ended, "wait", waits.append)
+    folder.gate.set()
+    keeper.offer(frame(0), detection(0.5), "drive")
+    keeper.close()
+    assert waits == [pytest.approx(38.0)]
 
 
 def test_closing_writes_what_waits_and_takes_no_more(folder: GatedFolder, keeper: FrameKeeper) -> None:
