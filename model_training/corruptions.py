@@ -5,13 +5,14 @@ the same type. Lengths are meant for frames whose longer side has `SIDE_PX` pixe
 """
 
 from collections.abc import Callable, Mapping
-from typing import Final
+from typing import Any, Final
 
 import cv2
 import numpy as np
 from numpy.typing import NDArray
 
 Frame = NDArray[np.uint8]
+Values = NDArray[np.uint8] | NDArray[np.float32]
 Corruption = Callable[[Frame, int, np.random.Generator], Frame]
 
 SIDE_PX: Final = 512
@@ -56,10 +57,8 @@ def noise(frame_HWC: Frame, severity: int, random: np.random.Generator) -> Frame
 def jpeg(frame_HWC: Frame, severity: int, random: np.random.Generator) -> Frame:  # noqa: ARG001 - a Corruption
     """Through a JPEG file of low quality."""
     quality = [cv2.IMWRITE_JPEG_QUALITY, JPEG_QUALITY[severity - 1]]
-    written, file = cv2.imencode(".jpg", frame_HWC[..., ::-1], quality)
-    if not written:
-        raise ValueError(f"a frame of shape {frame_HWC.shape} cannot be written as JPEG")
-    return np.ascontiguousarray(_as_frame(cv2.imdecode(file, cv2.IMREAD_COLOR))[..., ::-1])
+    _, file = cv2.imencode(".jpg", frame_HWC[..., ::-1], quality)
+    return np.ascontiguousarray(np.asarray(cv2.imdecode(file, cv2.IMREAD_COLOR), np.uint8)[..., ::-1])
 
 
 def fog(frame_HWC: Frame, severity: int, random: np.random.Generator) -> Frame:  # noqa: ARG001 - a Corruption
@@ -72,7 +71,7 @@ def rain(frame_HWC: Frame, severity: int, random: np.random.Generator) -> Frame:
     drops_HW = (random.random(frame_HWC.shape[:2]) < DROPS_SHARE[severity - 1]).astype(np.float32)
     streaks_HW = np.minimum(cv2.filter2D(drops_HW, -1, _slanted_line()), 1)[..., np.newaxis]
     hazy_HWC = _mixed(frame_HWC, RAIN_GREY, RAIN_HAZE[severity - 1])
-    return _as_frame(_mixed(hazy_HWC, RAIN_GREY, 0.7 * streaks_HW))
+    return _as_frame(_mixed(hazy_HWC, RAIN_GREY, np.float32(0.7) * streaks_HW))
 
 
 def smaller(frame_HWC: Frame, severity: int, random: np.random.Generator) -> Frame:  # noqa: ARG001 - a Corruption
@@ -86,8 +85,8 @@ CORRUPTIONS: Final[Mapping[str, Corruption]] = {
 }
 
 
-def _mixed(values_HWC: NDArray[np.generic], grey: float, share: float | NDArray[np.float32]) -> NDArray[np.float32]:
-    return np.asarray(values_HWC * (1 - np.float32(share)) + grey * np.float32(share), np.float32)
+def _mixed(values_HWC: Values, grey: float, share: float | Values) -> NDArray[np.float32]:
+    return np.asarray(values_HWC * (1 - share) + grey * share, np.float32)
 
 
 def _noise(frame_HWC: Frame, sigma: float, random: np.random.Generator) -> NDArray[np.float32]:
@@ -102,5 +101,5 @@ def _slanted_line() -> NDArray[np.float32]:
     return kernel
 
 
-def _as_frame(values_HWC: NDArray[np.generic]) -> Frame:
-    return np.clip(np.rint(values_HWC), 0, 255).astype(np.uint8)
+def _as_frame(values_HWC: Any) -> Frame:
+    return np.asarray(np.clip(np.rint(values_HWC), 0, 255), np.uint8)

@@ -188,7 +188,7 @@ def _suspect_galleries(report: EvaluationReport) -> list[Gallery]:
 
 
 def _suspect_exhibit(table: LabelTable, suspect: Suspect) -> Exhibit:
-    caption = f"the table says {suspect.said}; probability {suspect.probability:.3f}"
+    caption = f"{suspect.probability:.3f}, the table says {suspect.said}"
     boxes = table.boxes[suspect.row].get(suspect.label, ())
     return Exhibit((picture(small_frame(table.images[suspect.row]), boxes),), caption, _named(table, suspect.row))
 

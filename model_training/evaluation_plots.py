@@ -1,14 +1,15 @@
 """Plots of the evaluation report, as SVG that takes its ink from the page that it stands in."""
 
 import io
-from collections.abc import Sequence
-from typing import Final
+from collections.abc import Mapping, Sequence
+from typing import Any, Final
 
 import matplotlib as mpl
 import numpy as np
 from markupsafe import Markup
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
 
 from model_training.evaluation import Judged
 from model_training.metrics import average_precision, precision_recall
@@ -19,7 +20,7 @@ from model_training.robustness import Robustness
 _INK: Final = "#010203"
 # Readable on both papers (Okabe and Ito, 2008, slightly darkened or lightened).
 COLOURS: Final = ("#2b83c6", "#d9822b", "#1a9a72", "#c0599a", "#8a7bd1", "#b0a020", "#6f7f8f", "#d0504a")
-_STYLE: Final = {
+_STYLE: Final[Any] = {
     **{f"{thing}.color": _INK for thing in ("text", "xtick", "ytick")},
     "axes.labelcolor": _INK,
     "axes.edgecolor": _INK,
@@ -69,7 +70,7 @@ def reliability_plot(found: Sequence[Reliability]) -> Markup:
             for one in (one for one in found if one.label == label):
                 _reliability_dots(axes, one, colour[one.test_set])
             axes.set(title=label, xlabel="probability", ylabel="share present", xlim=(-0.03, 1.03), ylim=(-0.03, 1.03))
-            axes.legend(loc="upper left", fontsize=8)
+        _shared_legend(figure, colour)
         return _svg(figure)
 
 
@@ -78,7 +79,7 @@ def _reliability_dots(axes: Axes, one: Reliability, colour: str) -> None:
     x, y = [bin_.probability for bin_ in one.bins], [bin_.frequency for bin_ in one.bins]
     sizes = [360 * bin_.n / n for bin_ in one.bins]
     axes.plot(x, y, color=colour, linewidth=1, alpha=0.7)
-    axes.scatter(x, y, sizes, color=colour, alpha=0.75, linewidths=0, label=f"{one.test_set} (n {n})")
+    axes.scatter(x, y, sizes, color=colour, alpha=0.75, linewidths=0)
 
 
 def robustness_plot(found: Sequence[Robustness], test_set: str) -> Markup:
@@ -92,17 +93,22 @@ def robustness_plot(found: Sequence[Robustness], test_set: str) -> Markup:
             for label in colour:
                 of_label = [one for one in of_set if (one.corruption, one.label) == (corruption, label)]
                 x, y = [one.severity for one in of_label], [one.value for one in of_label]
-                axes.plot(x, y, ".-", color=colour[label], label=label)
+                axes.plot(x, y, ".-", color=colour[label])
                 axes.fill_between(
                     x, [one.low for one in of_label], [one.high for one in of_label], color=colour[label], alpha=0.12
                 )
             axes.set(title=corruption, xlabel="severity", ylim=(0, 1.02), xticks=range(6))
-        panels[0].legend(loc="lower left", fontsize=8)
+        _shared_legend(figure, colour)
         return _svg(figure)
 
 
 def _colours(names: Sequence[str]) -> dict[str, str]:
     return {name: COLOURS[number % len(COLOURS)] for number, name in enumerate(dict.fromkeys(names))}
+
+
+def _shared_legend(figure: Figure, colour: Mapping[str, str]) -> None:
+    lines = [Line2D([], [], color=of_name, marker=".", label=name) for name, of_name in colour.items()]
+    figure.legend(handles=lines, loc="outside lower center", ncols=4)
 
 
 def _panels(count: int, height_in: float) -> tuple[Figure, list[Axes]]:

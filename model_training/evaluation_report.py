@@ -11,7 +11,7 @@ from typing import Any, Final
 import numpy as np
 from numpy.typing import NDArray
 
-from model_training.evaluation import Judged, figures, judged, set_figures
+from model_training.evaluation import Judged, figures, judged, rows_from, set_figures
 from model_training.label_errors import Suspect, suspects
 from model_training.label_table import LabelTable
 from model_training.metrics import Confusion, Floats, confusion
@@ -225,4 +225,5 @@ def _mistakes(model: ServedModel, tested: Scored, ours: Sequence[Judged]) -> tup
 
 
 def _robustness(model: ServedModel, tested: Scored, request: Request, tracking: Tracking) -> tuple[Robustness, ...]:
-    return tuple(robustness(model, tested.table, request.test_sets, request.seed, tracking))
+    rows = np.unique(np.concatenate([rows_from(tested.table, members) for members in request.test_sets.values()]))
+    return tuple(robustness(model, tested.table.rows(rows), request.test_sets, request.seed, tracking))

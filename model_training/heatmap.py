@@ -39,7 +39,7 @@ def overlaid(frame_HWC: Frame, evidence_hw: NDArray[np.float32]) -> Frame:
     evidence_HW = np.clip(cv2.resize(evidence_hw, (width, height), interpolation=cv2.INTER_LINEAR), 0, 1)
     colours_HWC = cv2.applyColorMap((255 * evidence_HW).astype(np.uint8), cv2.COLORMAP_TURBO)[..., ::-1]
     opacity_HW1 = _OPACITY * evidence_HW[..., np.newaxis]
-    return np.rint(frame_HWC * (1 - opacity_HW1) + colours_HWC * opacity_HW1).astype(np.uint8)
+    return np.asarray(np.rint(frame_HWC * (1 - opacity_HW1) + colours_HWC * opacity_HW1), np.uint8)
 
 
 def picture(frame_HWC: Frame, boxes: Sequence[Box] = (), peak: tuple[float, float] | None = None) -> str:

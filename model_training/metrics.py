@@ -104,7 +104,7 @@ def expected_calibration_error(present_N: NDArray[np.bool_], probabilities_N: Fl
 def reliability_bins(
     present_N: NDArray[np.bool_], probabilities_N: Floats, bins: int = 15
 ) -> tuple[ReliabilityBin, ...]:
-    """The bins of `expected_calibration_error`, the lowest probabilities first."""
+    """Bins of equal mass, as those of `expected_calibration_error`, the lowest probabilities first."""
     bin_N = _equal_mass_bin(probabilities_N, bins)
     return tuple(
         ReliabilityBin(float(probabilities_N[inside].mean()), float(present_N[inside].mean()), int(inside.sum()))

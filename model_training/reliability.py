@@ -5,6 +5,7 @@
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from typing import Final
 
 import numpy as np
 from numpy.typing import NDArray
@@ -13,10 +14,14 @@ from model_training.evaluation import CALIBRATION_GAP, Judged
 from model_training.metrics import Floats, ReliabilityBin, expected_calibration_error, reliability_bins
 from service.inference.artifact import Figure
 
+FRAMES_IN_A_BIN: Final = 20
+"""At least as many are in each bin that is shown, as far as there are; fewer show chance alone."""
+MOST_BINS: Final = 15
+
 
 @dataclass(frozen=True, slots=True)
 class Reliability:
-    """Probability against frequency of one label in one test set.
+    """Probability against frequency of one label in one test set, in bins of equal numbers of frames.
 
     `error_by_chance` is what 95 % of perfectly calibrated models stay below on as many frames with these
     probabilities: a calibration error above it is no accident of few frames.
@@ -32,10 +37,11 @@ class Reliability:
 def reliability(judged: Judged, seed: int = 0) -> Reliability:
     """The reliability of the probabilities in `judged`."""
     present_N, probabilities_N = judged.present_N, judged.scores_N
+    bins = min(MOST_BINS, max(1, len(present_N) // FRAMES_IN_A_BIN))
     return Reliability(
         judged.test_set,
         judged.label,
-        reliability_bins(present_N, probabilities_N),
+        reliability_bins(present_N, probabilities_N, bins),
         expected_calibration_error(present_N, probabilities_N),
         error_by_chance(probabilities_N, seed),
     )

@@ -68,9 +68,9 @@ def _of_mean(
     table: LabelTable, ours_NL: Floats, theirs_NL: Floats, of_set: Sequence[Judged], resamples: int
 ) -> Comparison:
     rows = np.unique(np.concatenate([one.rows_N for one in of_set]))
-    columns = [table.labels.index(one.label) for one in of_set]
-    ours_NL, theirs_NL = ours_NL[np.ix_(rows, columns)], theirs_NL[np.ix_(rows, columns)]
-    entries_NL = np.where(np.isnan(theirs_NL), np.int8(UNKNOWN), table.entries_NL[np.ix_(rows, columns)])
+    place = np.ix_(rows, np.array([table.labels.index(one.label) for one in of_set]))
+    ours_NL, theirs_NL = ours_NL[place], theirs_NL[place]
+    entries_NL = np.where(np.isnan(theirs_NL), np.int8(UNKNOWN), table.entries_NL[place])
 
     def means(drawn: NDArray[np.intp]) -> Iterator[float]:
         return (float(np.mean(label_average_precisions(entries_NL[drawn], x[drawn]))) for x in (ours_NL, theirs_NL))
@@ -91,5 +91,7 @@ def _comparison(
     # Where no resample tells anything, all that a difference can be; JSON knows no NaN.
     low, high = (-1.0, 1.0) if np.isnan(spread[0]) else spread
     ours, theirs = values
-    rounded = (round(value, 4) for value in (ours, theirs, ours - theirs, low, high))
-    return Comparison(test_set, label, *rounded, n, positives)
+    difference = round(ours - theirs, 4)
+    return Comparison(
+        test_set, label, round(ours, 4), round(theirs, 4), difference, round(low, 4), round(high, 4), n, positives
+    )

@@ -11,14 +11,20 @@ from model_training.metrics import (
     Measured,
     average_precision,
     brier_score,
+    calibration_gap,
+    confusion,
     expected_calibration_error,
     f1_score,
     interval,
     label_average_precisions,
     mean_average_precision,
     measured,
+    precision_recall,
+    reliability_bins,
 )
 
+# A busy machine takes its time.
+UNTIMED = settings(deadline=None)
 # Few levels, so that ties are common.
 SCORED = st.lists(st.tuples(st.booleans(), st.integers(0, 8).map(lambda level: level / 8)), min_size=1, max_size=40)
 
@@ -28,6 +34,7 @@ def columns(pairs):
     return np.array(present), np.array(scores)
 
 
+@UNTIMED
 @given(SCORED)
 def test_average_precision_is_that_of_scikit_learn_also_with_ties(pairs):
     present, scores = columns(pairs)
@@ -35,6 +42,7 @@ def test_average_precision_is_that_of_scikit_learn_also_with_ties(pairs):
         assert average_precision(present, scores) == pytest.approx(average_precision_score(present, scores))
 
 
+@UNTIMED
 @given(SCORED)
 def test_brier_score_is_that_of_scikit_learn(pairs):
     present, scores = columns(pairs)
@@ -42,6 +50,7 @@ def test_brier_score_is_that_of_scikit_learn(pairs):
     assert brier_score(present, scores) == pytest.approx(expected)
 
 
+@UNTIMED
 @given(SCORED)
 def test_f1_is_that_of_scikit_learn(pairs):
     present, scores = columns(pairs)
@@ -179,7 +188,7 @@ def test_mean_of_labels_that_are_all_undefined_is_undefined():
     assert math.isnan(mean_average_precision(np.zeros((2, 2), np.int8), np.zeros((2, 2))))
 
 
-@settings(max_examples=30)
+@settings(UNTIMED, max_examples=30)
 @given(SCORED)
 def test_value_lies_within_zero_and_one(pairs):
     present, scores = columns(pairs)
@@ -187,3 +196,39 @@ def test_value_lies_within_zero_and_one(pairs):
     for metric in (average_precision, brier_score, expected_calibration_error):
         found = measured(metric, entries, scores, [str(row // 3) for row in range(len(pairs))], resamples=5)
         assert math.isnan(found.value) or 0 <= found.value <= 1 + 1e-12
+
+
+def test_precision_and_recall_at_each_distinct_score_by_hand():
+    """0.9 present; 0.8 present and absent together: half of the positives, then all of them at 2 of 3."""
+    recall, precision = precision_recall(np.array([True, True, False]), np.array([0.9, 0.8, 0.8]))
+    assert recall.tolist() == [0.5, 1]
+    assert precision == pytest.approx([1, 2 / 3])
+
+
+def test_confusion_counts_each_frame_once():
+    present = np.array([1, 1, 1, 0, 0, 0, 0], bool)
+    found = confusion(present, np.array([1, 1, 0, 1, 0, 0, 0], bool))
+    counts = found.true_positive, found.false_positive, found.false_negative, found.true_negative
+    assert counts == (2, 1, 1, 3)
+    assert (found.precision, found.recall) == (pytest.approx(2 / 3), pytest.approx(2 / 3))
+
+
+def test_precision_of_no_decision_is_undefined():
+    nothing = confusion(np.array([True]), np.array([False]))
+    assert np.isnan(nothing.precision)
+    assert nothing.recall == 0
+
+
+def test_reliability_bins_are_those_of_the_calibration_error():
+    """Two bins of two: 0.1 and 0.3 with one present, 0.8 and 1.0 with both."""
+    present, probabilities = np.array([True, False, True, True]), np.array([0.3, 0.1, 0.8, 1.0])
+    bins = reliability_bins(present, probabilities, bins=2)
+    assert [(round(b.probability, 6), b.frequency, b.n) for b in bins] == [(0.2, 0.5, 2), (0.9, 1.0, 2)]
+    weighted = sum(b.n / 4 * abs(b.probability - b.frequency) for b in bins)
+    assert expected_calibration_error(present, probabilities, bins=2) == pytest.approx(weighted)
+
+
+def test_calibration_gap_is_above_zero_where_probabilities_are_too_high():
+    assert calibration_gap(np.array([True, False]), np.array([0.9, 0.5])) == pytest.approx(0.2)
+    assert calibration_gap(np.array([True, True]), np.array([0.9, 0.5])) == pytest.approx(-0.3)
+    assert np.isnan(calibration_gap(np.array([], bool), np.array([])))
