@@ -1,11 +1,13 @@
 """roadcue-train compare: one network on all labels against one network per label."""
 
 import time
+from collections.abc import Mapping
 from pathlib import Path
 
 import click
 import torch
 from rich.console import Console
+from rich.progress import track
 from rich.table import Table
 
 from model_training import data_description, recipes
@@ -66,8 +68,8 @@ def command(
     if report_only:
         _report(Plan.load(output), output, document, console)
         return
-    if not resume and not dry_run and output.exists() and any(output.iterdir()):
-        raise InvalidConfiguration(f"{output} is not empty: --resume goes on with it, --output chooses another folder")
+    if not dry_run:
+        _check_folder(output, resume)
     table, _ = data_description.load(data)
     wanted = planned(
         changed(recipes.recipe(recipe_name), table.labels, changes),
@@ -81,14 +83,22 @@ def command(
     _print_plan(wanted, table, rows)
     if dry_run:
         return
-    wanted.save(output)
     _train(Runs(wanted, table, data_digest(table), output, _device(device)), rows, console)
     _report(wanted, output, document, console)
-    click.echo(f"Next: roadcue-train compare {quoted(data)} --output {quoted(output)} --report-only")
+    click.echo(f"Next: look at {quoted(output / PLOT)}; --report-only writes it anew")
 
 
-def _train(runs: Runs, rows: dict[int, SeedRows], console: Console) -> None:
+def _check_folder(folder: Path, resume: bool) -> None:
+    if resume:
+        Plan.load(folder)
+    elif folder.exists() and any(folder.iterdir()):
+        raise InvalidConfiguration(f"{folder} is not empty: --resume goes on with it, --output chooses another folder")
+
+
+def _train(runs: Runs, rows: Mapping[int, SeedRows], console: Console) -> None:
+    """Train what has not finished; the plan is written once it is known to fit to what has."""
     cells = [cell for cell in runs.plan.cells() if not runs.is_finished(cell)]
+    runs.plan.save(runs.folder)
     started = time.monotonic()
     for number, cell in enumerate(cells):
         left = (time.monotonic() - started) / number * (len(cells) - number) if number else None
@@ -96,7 +106,7 @@ def _train(runs: Runs, rows: dict[int, SeedRows], console: Console) -> None:
         with shown(cell.labels, console) as observer:
             runs.train(cell, rows[cell.seed], observer)
     if runs.plan.test_sets:
-        for cell in runs.plan.cells():
+        for cell in track(runs.plan.cells(), "networks on test rows", console=console):
             runs.score_test(cell)
 
 
@@ -123,7 +133,7 @@ def _into(document: Path, text: str, results: Results) -> None:
     fill_in(document, f"![average precision and paired differences]({plot.name})\n\n{text}")
 
 
-def _print_plan(plan: Plan, table: LabelTable, rows: dict[int, SeedRows]) -> None:
+def _print_plan(plan: Plan, table: LabelTable, rows: Mapping[int, SeedRows]) -> None:
     parameters = {trunk: parameters_of(plan, trunk) for trunk in dict.fromkeys(s.trunk for s in plan.settings())}
     tabled = Table("trunk", "scenes", "arm", "networks a seed", "parameters")
     for setting in plan.settings():

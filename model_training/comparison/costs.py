@@ -8,7 +8,7 @@ from collections.abc import Callable, Hashable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import TypeVar, cast
+from typing import TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -104,27 +104,41 @@ def time_ratio(own: Sequence[float], reference: Sequence[float]) -> tuple[float,
 def arm_costs(
     plan: Plan, setting: Setting, times: FrameTimes, results: Mapping[Cell, CellResult]
 ) -> tuple[ArmCost, ...]:
-    """The costs of each arm of a setting; frames and seconds of training are means over the finished seeds."""
-    return tuple(_arm_cost(plan, setting, arm, times, results) for arm in setting.arms)
+    """The costs of each arm that has finished for a seed; frames and seconds of training are means over such seeds."""
+    return tuple(
+        _arm_cost(arm, times, [[results[cell] for cell in networks] for networks in done])
+        for arm in setting.arms
+        if (done := _finished_seeds(plan, setting, arm, results))
+    )
 
 
-def _arm_cost(plan: Plan, setting: Setting, arm: Arm, times: FrameTimes, results: Mapping[Cell, CellResult]) -> ArmCost:
-    seeds = [plan.networks(setting, arm, seed) for seed in plan.seeds]
-    done = [[results[cell] for cell in cells] for cells in seeds if all(cell in results for cell in cells)]
+def _finished_seeds(
+    plan: Plan, setting: Setting, arm: Arm, results: Mapping[Cell, CellResult]
+) -> list[tuple[Cell, ...]]:
+    seeds = (plan.networks(setting, arm, seed) for seed in plan.seeds)
+    return [networks for networks in seeds if set(networks) <= results.keys()]
+
+
+def _arm_cost(arm: Arm, times: FrameTimes, done: Sequence[Sequence[CellResult]]) -> ArmCost:
     ratio, low, high = time_ratio(times[arm], times[JOINT])
-    seconds = [[result.training_seconds for result in networks] for networks in done]
-    whole = [sum(cast("list[float]", each)) for each in seconds if None not in each]
     return ArmCost(
         arm=arm,
-        networks=len(seeds[0]),
+        networks=len(done[0]),
         parameters=sum(result.parameters for result in done[0]),
         ms_per_frame=float(np.median(times[arm])),
         ratio=ratio,
         ratio_low=low,
         ratio_high=high,
         frames_seen=float(np.mean([sum(result.frames_seen for result in networks) for networks in done])),
-        training_seconds=float(np.mean(whole)) if whole else None,
+        training_seconds=_mean_seconds(done),
     )
+
+
+def _mean_seconds(done: Sequence[Sequence[CellResult]]) -> float | None:
+    """Over the seeds all of whose networks could be timed."""
+    seconds = [[result.training_seconds for result in networks] for networks in done]
+    timed = [sum(value for value in each if value is not None) for each in seconds if None not in each]
+    return float(np.mean(timed)) if timed else None
 
 
 def _sizes(cells: Mapping[Arm, Sequence[Cell]]) -> set[int]:

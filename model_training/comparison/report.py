@@ -133,12 +133,13 @@ def save_plot(results: Results, path: Path) -> None:
         _draw_differences(below[j], [contrast.differences[j] for contrast in held_out])
         below[j].set_yticks(range(len(held_out)), [_place(c) for c in held_out] if j == 0 else [])
     if shares:
-        above[0].legend(loc="lower right")
+        above[0].legend()
     above[0].set_ylabel("average precision")
     figure.savefig(path, dpi=110)
 
 
 def _draw_shares(axes: Axes, label: str, found: Sequence[tuple[float, Difference]]) -> None:
+    """A line per arm, joint and separate, through its means over seeds."""
     percent = [100 * fraction for fraction, _ in found]
     for arm, colour in _COLOURS.items():
         values = [difference.ours if arm == "joint" else difference.theirs for _, difference in found]

@@ -62,7 +62,7 @@ class NetworkResult(BaseModel):
 class Results(BaseModel):
     """A comparison as it stands: the plan, every network, every contrast with its interval, every cost."""
 
-    model_config = ConfigDict(frozen=True, ser_json_inf_nan="constants")
+    model_config = ConfigDict(frozen=True)
 
     plan: Plan
     method: str
@@ -80,7 +80,7 @@ def gathered(plan: Plan, folder: Path, measure: Measure, resamples: int = 2000) 
 
     `measure` times a setting's arms. Raises CheckpointError where no two arms can be compared yet.
     """
-    done = dict(finished(plan, folder))
+    done = finished(plan, folder)
     contrasts = [*_held_out_contrasts(plan, folder, done, resamples), *_test_contrasts(plan, folder, done, resamples)]
     if not contrasts:
         raise CheckpointError(
@@ -90,7 +90,7 @@ def gathered(plan: Plan, folder: Path, measure: Measure, resamples: int = 2000) 
     costs = [
         SettingCosts(trunk=s.trunk, fraction=s.fraction, arms=arm_costs(plan, s, measure(s), done))
         for s in plan.settings()
-        if _seeds(plan, done, s, s.arms)
+        if any(_seeds(plan, done, s, arms) for arms in s.contrasts())
     ]
     return Results(
         plan=plan,

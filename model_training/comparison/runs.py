@@ -7,10 +7,10 @@ A finished network is not trained again; one that was killed goes on from its la
 
 import os
 import time
-from collections.abc import Iterator
 from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Final
+from zipfile import BadZipFile
 
 import numpy as np
 import torch
@@ -82,9 +82,10 @@ class Scores:
     def load(cls, path: Path) -> "Scores":
         """Raises CheckpointError where `path` holds no scores."""
         try:
-            with np.load(path) as stored:
+            # Opened here: numpy leaves a damaged file open.
+            with path.open("rb") as file, np.load(file) as stored:
                 return cls(**{field.name: stored[field.name] for field in fields(cls)})
-        except (OSError, KeyError, ValueError) as problem:
+        except (OSError, KeyError, ValueError, BadZipFile) as problem:
             raise CheckpointError(
                 f"{path} cannot be read ({problem}); delete its folder and go on with --resume"
             ) from problem
@@ -123,14 +124,12 @@ class Runs:
 
     def is_finished(self, cell: Cell) -> bool:
         """Whether the cell's result is there; raises CheckpointError for one of other settings or data."""
-        folder = self.folder / cell.folder
-        result = CellResult.load(folder)
-        if result is None:
-            return False
-        checkpoints.check_same(folder / _RESULT, self.plan.configuration_of(cell), result.configuration)
-        if result.data != self.data:
-            raise CheckpointError(f"{folder} was trained on other data; use the data as it was, or another --output")
-        return True
+        result = _result(self.plan, self.folder, cell)
+        if result is not None and result.data != self.data:
+            raise CheckpointError(
+                f"{self.folder / cell.folder} was trained on other data; use the data as it was, or another --output"
+            )
+        return result is not None
 
     def score_test(self, cell: Cell) -> None:
         """What a finished network says of the test rows; they are reported, and nothing is chosen by them."""
@@ -150,12 +149,20 @@ class Runs:
         return network
 
 
-def finished(plan: Plan, folder: Path) -> Iterator[tuple[Cell, CellResult]]:
-    """The cells of `plan` whose training has finished."""
-    for cell in plan.cells():
-        result = CellResult.load(folder / cell.folder)
-        if result is not None:
-            yield cell, result
+def finished(plan: Plan, folder: Path) -> dict[Cell, CellResult]:
+    """The cells of `plan` whose training has finished; raises CheckpointError for other settings or mixed data."""
+    results = {cell: _result(plan, folder, cell) for cell in plan.cells()}
+    there = {cell: result for cell, result in results.items() if result is not None}
+    if len({result.data for result in there.values()}) > 1:
+        raise CheckpointError(f"{folder} holds networks that were trained on different data; start anew in another")
+    return there
+
+
+def _result(plan: Plan, folder: Path, cell: Cell) -> CellResult | None:
+    result = CellResult.load(folder / cell.folder)
+    if result is not None:
+        checkpoints.check_same(folder / cell.folder / _RESULT, plan.configuration_of(cell), result.configuration)
+    return result
 
 
 class _Stopwatch:
