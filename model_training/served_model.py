@@ -29,10 +29,7 @@ class ServedModel:
     @classmethod
     def about(cls, artifact: Artifact, table: LabelTable, threads: int) -> "ServedModel":
         """The file, running; raises InvalidConfiguration where it answers other labels than the data is about."""
-        if artifact.metadata.label_keys != table.labels:
-            raise InvalidConfiguration(
-                f"{artifact.path} answers {artifact.metadata.label_keys}, the data is about {table.labels}"
-            )
+        check_labels(artifact, table)
         return cls(artifact, ModelSession(artifact, intra_op_threads=threads))
 
     @property
@@ -63,3 +60,10 @@ class ServedModel:
         nothing_BL = np.empty((0, len(self.metadata.labels)), np.float32)
         found = [outputs.probabilities_BL for outputs in self.outputs(images, description, tracking)]
         return np.concatenate([nothing_BL, *found])
+
+
+def check_labels(artifact: Artifact, table: LabelTable) -> None:
+    """Raise InvalidConfiguration where a file answers other labels than the data is about."""
+    answers = artifact.metadata.label_keys
+    if answers != table.labels:
+        raise InvalidConfiguration(f"{artifact.path} answers {answers}, the data is about {table.labels}")

@@ -5,6 +5,7 @@ import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import get_args
 
 import numpy as np
 from numpy.typing import NDArray
@@ -13,7 +14,7 @@ from model_training.dataset import EvaluationFrames
 from model_training.metrics import interval
 from model_training.served_model import ServedModel
 from model_training.tracking import Tracking, untracked
-from service.inference.artifact import Artifact
+from service.inference.artifact import Artifact, Precision, variant_path
 from service.inference.session import ModelSession
 
 ROUNDS = 40
@@ -40,9 +41,9 @@ class VariantSpeed:
 
 
 def variants_beside(path: Path) -> list[Path]:
-    """The files NAME.*.onnx beside NAME.onnx."""
-    beside = sorted(path.parent.glob(f"{path.stem}.*.onnx"))
-    return [file for file in beside if not file.name.endswith(".unproven.onnx")]
+    """The files of other precisions that the service would find beside a model file."""
+    beside = [variant_path(path, precision) for precision in get_args(Precision)]
+    return [file for file in beside if file != path and file.exists()]
 
 
 def variant_speeds(
