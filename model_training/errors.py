@@ -7,7 +7,9 @@
       SplitError                   the rows cannot be split as asked
       TrainingDiverged             the cost is no longer a number
       CheckpointError              a checkpoint cannot be read or belongs to another configuration
+      ThresholdUnreachable         no threshold has the precision or recall that was asked for
       ParityError                  the exported file does not do what the network does
+      VariantError                 an int8 or float16 file cannot be made of the exported one
 
 The command line prints the message of a TrainingError as one line and exits with code 1.
 """
@@ -66,3 +68,11 @@ class ParityError(TrainingError):
 
 class NotReproduced(TrainingError):
     """A model that was made again learned from other data, or is better or worse than chance explains."""
+
+
+class ThresholdUnreachable(TrainingError):
+    """No threshold has the precision or recall that was asked for."""
+
+
+class VariantError(TrainingError):
+    """An int8 or float16 file cannot be made of the exported one."""

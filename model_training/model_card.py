@@ -3,6 +3,9 @@
 from collections.abc import Iterable, Sequence
 from typing import Final
 
+from model_training.parity import LARGEST_MAP_DIFFERENCE
+from model_training.thresholds import told
+from model_training.variants import Variant
 from service.inference.artifact import Figure, ModelMetadata
 
 _METRICS: Final = ("average_precision", "f1_at_threshold", "expected_calibration_error", "brier_score")
@@ -12,8 +15,11 @@ FIGURE_COLUMNS: Final = (
 )
 
 
-def model_card(metadata: ModelMetadata, command: str, remarks: str = "") -> str:
-    """The card; `command` is what measures its figures again, `remarks` are Markdown written by a person."""
+def model_card(metadata: ModelMetadata, command: str, remarks: str = "", variants: Sequence[Variant] = ()) -> str:
+    """The card; `command` is what measures its figures again, `remarks` are Markdown written by a person.
+
+    `variants` are those that were made of the file, also the ones that were not kept.
+    """
     size = metadata.input
     return "\n".join(
         [
@@ -27,6 +33,7 @@ def model_card(metadata: ModelMetadata, command: str, remarks: str = "") -> str:
             *_labels(metadata),
             *_data(metadata),
             *_figures(metadata, command),
+            *_variants(variants),
             remarks.strip(),
             "",
         ]
@@ -35,18 +42,18 @@ def model_card(metadata: ModelMetadata, command: str, remarks: str = "") -> str:
 
 def _labels(metadata: ModelMetadata) -> list[str]:
     rows = [
-        f"| {label.key} | {label.threshold:g} | {metadata.calibration[label.key].temperature:.3f} "
+        f"| {label.key} | {label.threshold:g} | {told(label.rule)} | {metadata.calibration[label.key].temperature:.3f} "
         f"| {metadata.calibration[label.key].bias:+.3f} |"
         for label in metadata.labels
     ]
     return [
         "## Labels",
         "",
-        "The threshold has the best F1 on rows held out for it; temperature and bias were fitted on the same rows and "
-        "are part of the graph.",
+        "The threshold was chosen by its rule on rows held out for it; temperature and bias were fitted on the same "
+        "rows and are part of the graph.",
         "",
-        "| label | threshold | temperature | bias |",
-        "|---|---|---|---|",
+        "| label | threshold | rule | temperature | bias |",
+        "|---|---|---|---|---|",
         *rows,
         "",
     ]
@@ -78,6 +85,28 @@ def _figures(metadata: ModelMetadata, command: str) -> list[str]:
         f"| {' | '.join(FIGURE_COLUMNS)} |",
         "|" + "---|" * len(FIGURE_COLUMNS),
         *(f"| {' | '.join(_escaped(row))} |" for row in figure_rows(metadata.figures)),
+        "",
+    ]
+
+
+def _variants(variants: Sequence[Variant]) -> list[str]:
+    if not variants:
+        return []
+    return [
+        "## Variants",
+        "",
+        f"Mean average precision, and in brackets its difference from float32's. A variant that differs by more than "
+        f"{LARGEST_MAP_DIFFERENCE:g} anywhere is not kept. Their ranges were learned on train rows and the way to "
+        "learn them chosen on validation rows; test rows chose nothing.",
+        "",
+        "| variant | kept | MB | ranges | rows | mean average precision |",
+        "|---|---|---|---|---|---|",
+        *(
+            f"| {variant.precision} | {'yes' if variant.holds else 'no'} | {variant.size_bytes / 1e6:.1f} "
+            f"| {variant.method or ''} | {found.name} | {found.variant:.4f} ({found.difference:+.4f}) |"
+            for variant in variants
+            for found in variant.parity
+        ),
         "",
     ]
 

@@ -31,6 +31,7 @@ from service.inference.artifact import (
     Label,
     ModelMetadata,
     SelfTestVector,
+    ThresholdRule,
     TrainingData,
     enlarge,
 )
@@ -114,14 +115,20 @@ def describe(
     learned: LabelTable,
     thresholds: Mapping[str, float],
     identity: Identity,
+    rules: Mapping[str, ThresholdRule] | None = None,
 ) -> ModelMetadata:
-    """The file's metadata, without figures; `learned` holds the rows that training, choice and calibration used."""
+    """The file's metadata, without figures; `learned` holds the rows that training, choice and calibration used.
+
+    `thresholds` were chosen by `rules`, by the best F1 where nothing else is said.
+    """
+    chosen_by = rules or dict.fromkeys(configuration.labels, ThresholdRule())
     return ModelMetadata(
         name=identity.name,
         version=identity.version,
         precision="float32",
         labels=tuple(
-            Label(key=key, title=key.replace("_", " "), threshold=thresholds[key]) for key in configuration.labels
+            Label(key=key, title=key.replace("_", " "), threshold=thresholds[key], rule=chosen_by[key])
+            for key in configuration.labels
         ),
         input=InputSpec(height=configuration.height, width=configuration.width),
         evidence_grid=_grid(served, configuration),

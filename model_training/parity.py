@@ -1,9 +1,11 @@
-"""Proof that an exported file does what the network does, on the service's own session and decoder.
+"""Proof that an exported file does what the network does, and a variant what the float32 file does.
+
+Both on the service's own session and decoder.
 
 # N = frames, L = labels
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -12,12 +14,16 @@ import torch
 
 from model_training.dataset import EvaluationFrames
 from model_training.errors import ParityError
+from model_training.label_table import LabelTable
+from model_training.metrics import Floats, mean_average_precision
 from model_training.onnx_export import ServedNetwork
 from service.inference.artifact import Artifact
 from service.inference.session import ModelSession
 
 LARGEST_DIFFERENCE = 1e-4
 """Between two float32 computations of one probability in different order."""
+LARGEST_MAP_DIFFERENCE = 0.005
+"""Between a variant and the float32 file, on any set of rows: less than frames drawn anew would change it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,6 +57,47 @@ def verify(served: ServedNetwork, path: Path, images: Sequence[Path]) -> Parity:
             f"allowed is {LARGEST_DIFFERENCE:.0e}. Export it again from the checkpoint it was made of"
         )
     return Parity(len(images), float(largest[0]), float(largest[1]))
+
+
+@dataclass(frozen=True, slots=True)
+class SetParity:
+    """Mean average precision of the float32 file and of a variant on one set of rows."""
+
+    name: str
+    float32: float
+    variant: float
+
+    @property
+    def difference(self) -> float:
+        return self.variant - self.float32
+
+    @property
+    def holds(self) -> bool:
+        # So written that NaN fails too.
+        return abs(self.difference) <= LARGEST_MAP_DIFFERENCE
+
+
+def map_parity(
+    sets: Mapping[str, LabelTable], float32: Mapping[str, Floats], variant: Mapping[str, Floats]
+) -> tuple[SetParity, ...]:
+    """Both files' mean average precision on every set, over the labels that have both kinds of known entries there.
+
+    A set without such a label is left out: it cannot tell two files apart.
+    """
+    decidable = {name: _decidable(table) for name, table in sets.items()}
+    return tuple(
+        SetParity(name, _map(sets[name], float32[name], labels), _map(sets[name], variant[name], labels))
+        for name, labels in decidable.items()
+        if labels
+    )
+
+
+def _decidable(table: LabelTable) -> list[int]:
+    return [label for label in range(len(table.labels)) if {0, 1} <= set(table.entries_NL[:, label].tolist())]
+
+
+def _map(table: LabelTable, probabilities_NL: Floats, labels: list[int]) -> float:
+    return mean_average_precision(table.entries_NL[:, labels], probabilities_NL[:, labels])
 
 
 def _difference(served: ServedNetwork, session: ModelSession, frame_HWC: np.ndarray) -> tuple[float, float]:

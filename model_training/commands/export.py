@@ -1,9 +1,11 @@
-"""roadcue-train export: the folder of a run -> one calibrated, verified and measured model file with its card."""
+"""roadcue-train export: the folder of a run -> one calibrated, verified and measured model file, its variants, card."""
 
 import shlex
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import click
+import numpy as np
 import torch
 
 from model_training import data_description
@@ -21,13 +23,16 @@ from model_training.commands.arguments import (
 from model_training.commands.measured_file import measured, print_figures
 from model_training.commands.trained_run import TrainedRun
 from model_training.commands.verify import VERIFIED_FRAMES, say
-from model_training.evaluation import network_logits
+from model_training.evaluation import network_logits, rows_from
 from model_training.label_table import LabelTable
 from model_training.model_card import model_card
 from model_training.network import PresenceNetwork
 from model_training.onnx_export import Identity, ServedNetwork, describe, export, with_figures
-from model_training.parity import verify
-from model_training.thresholds import best_f1_thresholds
+from model_training.parity import LARGEST_MAP_DIFFERENCE, verify
+from model_training.thresholds import FORM, rules, thresholds
+from model_training.training_rows import TrainingRows
+from model_training.variants import VARIANTS, Variant, VariantMaker, VariantPrecision, unproven_path
+from service.inference.artifact import Artifact, ThresholdRule, variant_path
 
 
 @click.command("export")
@@ -37,7 +42,23 @@ from model_training.thresholds import best_f1_thresholds
 @click.option("--name", default="street", help="Name of the model.")
 @click.option("--model-version", default="1.0.0", help="Version of the model.")
 @click.option("--licence", default="unstated", help="Licence of the model file, as an SPDX identifier.")
-@click.option("--overwrite", is_flag=True, help="Replace the file and its card if they are there.")
+@click.option(
+    "--threshold",
+    "threshold_choices",
+    multiple=True,
+    metavar="RULE",
+    help=f"How thresholds are chosen on the rows for calibration, for all labels or for one: {FORM}: the best F1, the "
+    "lowest threshold with this precision, the highest with this recall.  [default: f1]",
+)
+@click.option(
+    "--variant",
+    "variants",
+    multiple=True,
+    type=click.Choice([*VARIANTS, "none"]),
+    default=VARIANTS,
+    help="Files to make beside it: int8 for CPUs, float16 for GPUs, or none.",
+)
+@click.option("--overwrite", is_flag=True, help="Replace the files and the card if they are there.")
 @click.option("--remarks", type=FILE, help="Markdown to put into the card.")
 @TEST_SETS
 def command(
@@ -47,45 +68,95 @@ def command(
     name: str,
     model_version: str,
     licence: str,
+    threshold_choices: tuple[str, ...],
+    variants: tuple[str, ...],
     overwrite: bool,
     remarks: Path | None,
     test_sets: tuple[str, ...],
 ) -> None:
     """Calibrate the best network of RUN, write it as one ONNX file, verify it, measure it and write its card.
 
+    Beside it come its int8 and float16 variants, as far as they rank frames like it: a variant whose mean average
+    precision differs by more than 0.005 on the validation rows or on a test set is not written.
+
     Nothing is left at --output unless the file has passed. Without test rows the file carries no figures.
     """
     card = output.with_suffix(".md")
-    check_free(output, overwrite)
-    check_free(card, overwrite)
+    for path in (output, *(variant_path(output, precision) for precision in VARIANTS), card):
+        check_free(path, overwrite)
     table, _ = data_description.load(data)
     chosen = chosen_test_sets(test_sets, table)
+    wanted_rules = rules(threshold_choices, table.labels)
     trained = TrainedRun.read(run, table)
     wanted, rows = trained.configuration, trained.rows
     held_out = table.rows(rows.calibration)
-    served, thresholds = _calibrated(trained.network(), held_out, (wanted.height, wanted.width))
+    served, found_thresholds = _calibrated(trained.network(), held_out, (wanted.height, wanted.width), wanted_rules)
     identity = Identity(name, model_version, licence)
-    metadata = describe(served, wanted, table.rows(rows.used()), thresholds, identity)
-    unproven = output.with_suffix(".unproven.onnx")
+    metadata = describe(served, wanted, table.rows(rows.used()), found_thresholds, identity, wanted_rules)
+    unproven = unproven_path(output)
     export(served, metadata, unproven)
     say(verify(served, unproven, held_out.images[:VERIFIED_FRAMES]))
     found = measured(unproven, table, chosen)
     metadata = with_figures(unproven, tuple(found), metadata)
+    made = _variants(unproven, output, rows, chosen, [precision for precision in VARIANTS if precision in variants])
     unproven.replace(output)
+    written = [output, *_put_in_place(made, output), card]
     again = shlex.join(["roadcue-train", "evaluate", output.name, "DATA"]) + "".join(
         f" --test-set {shlex.quote(choice)}" for choice in test_sets
     )
     said = remarks.read_text(encoding="utf-8") if remarks else ""
-    card.write_text(model_card(metadata, again, said), encoding="utf-8")
+    card.write_text(model_card(metadata, again, said, made), encoding="utf-8")
     print_figures(found)
-    click.echo(f"Written: {output}, {card}\nNext: roadcue serve --model {quoted(output)}")
+    for variant in made:
+        click.echo(_judgement(variant))
+    click.echo(f"Written: {', '.join(map(str, written))}\nNext: roadcue serve --model {quoted(output)}")
 
 
 def _calibrated(
-    network: PresenceNetwork, held_out: LabelTable, size: tuple[int, int]
+    network: PresenceNetwork, held_out: LabelTable, size: tuple[int, int], wanted_rules: Mapping[str, ThresholdRule]
 ) -> tuple[ServedNetwork, dict[str, float]]:
     """The network with its calibration, and the thresholds, both from the same held-out rows."""
     logits_NL = network_logits(network, held_out.images, size, torch.device("cpu"))
     calibration = calibrate(held_out, logits_NL)
-    thresholds = best_f1_thresholds(held_out, calibrated(logits_NL, held_out.labels, calibration))
-    return ServedNetwork(network, held_out.labels, calibration), thresholds
+    found = thresholds(held_out, calibrated(logits_NL, held_out.labels, calibration), wanted_rules)
+    return ServedNetwork(network, held_out.labels, calibration), found
+
+
+def _variants(
+    float32: Path,
+    output: Path,
+    rows: TrainingRows,
+    test_sets: Mapping[str, Sequence[str]],
+    precisions: Sequence[VariantPrecision],
+) -> list[Variant]:
+    """Every variant asked for, measured on the test sets where it may be kept."""
+    if not precisions:
+        return []
+    tested = rows.table.rows(np.asarray(rows.table.splits) == "test")
+    tests = {name: tested.rows(rows_from(tested, sources)) for name, sources in test_sets.items()}
+    maker = VariantMaker(float32, output, rows, tests)
+    made = [maker.made(precision) for precision in precisions]
+    for variant in made:
+        if variant.holds:
+            found = measured(variant.path, rows.table, test_sets)
+            with_figures(variant.path, tuple(found), Artifact.read(variant.path).metadata)
+    return made
+
+
+def _put_in_place(made: Sequence[Variant], output: Path) -> list[Path]:
+    """The variants that hold take their places; one of an older export is removed, the service would refuse it."""
+    for precision in VARIANTS:
+        variant_path(output, precision).unlink(missing_ok=True)
+    for variant in made:
+        if not variant.holds:
+            variant.path.unlink()
+    return [variant.path.replace(variant_path(output, variant.precision)) for variant in made if variant.holds]
+
+
+def _judgement(variant: Variant) -> str:
+    """What became of a variant, with its figures."""
+    sets = ", ".join(f"{found.name} {found.variant:.4f} ({found.difference:+.4f})" for found in variant.parity)
+    told = f"{variant.precision}: mean average precision {sets}; float32's in brackets subtracted"
+    if variant.holds:
+        return told
+    return f"{told}. Not written: it differs by more than {LARGEST_MAP_DIFFERENCE:g}"

@@ -71,9 +71,12 @@ def test_thresholds_and_calibration_stand_beside_their_label():
         "red": Calibration(temperature=0.5, bias=0.25),
     }
     rows = tables(model_card(metadata_of(labels=labels, calibration=calibration), COMMAND))
-    assert rows[0] == ["label", "threshold", "temperature", "bias"]
+    assert rows[0] == ["label", "threshold", "rule", "temperature", "bias"]
     # A small threshold is not rounded to 0, which would say that everything is present.
-    assert rows[1:] == [["red", "0.25", "0.500", "+0.250"], ["green", "0.0004", "2.000", "-1.500"]]
+    assert rows[1:] == [
+        ["red", "0.25", "best F1", "0.500", "+0.250"],
+        ["green", "0.0004", "best F1", "2.000", "-1.500"],
+    ]
 
 
 @pytest.mark.parametrize(

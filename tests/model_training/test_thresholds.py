@@ -4,13 +4,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 from sklearn.metrics import f1_score
 
-from model_training.thresholds import UNDECIDED, best_f1_thresholds
+from model_training.thresholds import UNDECIDED, rules, thresholds
 from tests.model_training.tables import table_of
 
 
-def threshold_of(entries, probabilities):
+def threshold_of(entries, probabilities, rule="f1"):
     table = table_of([[entry] for entry in entries], labels=("car",))
-    return best_f1_thresholds(table, np.array(probabilities, float)[:, None])["car"]
+    return thresholds(table, np.array(probabilities, float)[:, None], rules([rule], ["car"]))["car"]
 
 
 @given(st.lists(st.tuples(st.sampled_from([1, 0, -1]), st.floats(0, 1)), min_size=2, max_size=25))
@@ -65,5 +65,5 @@ def test_equal_scores_are_undecided():
 def test_each_label_has_its_own_threshold():
     table = table_of([[1, 0], [0, 1]], labels=("car", "stop_sign"))
     probabilities_NL = np.array([[0.9, 0.1], [0.5, 0.3]], np.float32)
-    found = best_f1_thresholds(table, probabilities_NL)
+    found = thresholds(table, probabilities_NL, rules([], table.labels))
     assert found == {"car": pytest.approx(0.7), "stop_sign": pytest.approx(0.2)}
