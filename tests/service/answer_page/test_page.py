@@ -147,6 +147,16 @@ def test_back_shows_the_answer_and_changes_it(page: Page, folder: Path) -> None:
     assert page.text("count") == "2 of 4 answered"
 
 
+def test_back_goes_to_what_was_asked_before_and_not_to_the_neighbour(
+    folder: Path, browser: webdriver.Chrome, url: str
+) -> None:
+    """Sign of the first frame is answered already, so it is not asked in between."""
+    edited(folder, image_of(folder, 1), sign="1")
+    page = Page(browser, url)
+    page.press("y", "b")
+    assert (page.asked, page.text("stands")) == ("car", "Answered: Yes")
+
+
 def test_skipped_questions_come_again_at_the_end(page: Page, folder: Path) -> None:
     page.press("s", "y", Keys.ARROW_RIGHT, "y")
     assert (page.state, page.text("done-title")) == ("done", "2 skipped, all others answered")
