@@ -94,7 +94,10 @@ class Intake:
         about = {"group": frame.group, "source": source, "licence": frame.licence}
         self._tables.entries.rows[image] = {IMAGE: image, **about}
         self._tables.scores.rows[image] = _score_row(image, frame)
-        self._new[image] = frame.data
+        if image in self._gone:
+            self._gone.remove(image)  # its file is still there
+        else:
+            self._new[image] = frame.data
 
     def _score_again(self, image: str, frame: UncertainFrame) -> None:
         """A newer model's scores take the place of an older one's while nobody has answered."""

@@ -75,6 +75,15 @@ def test_a_full_folder_keeps_the_most_uncertain(folder: LabelFolder) -> None:
     assert len(rows(folder.path, "scores.csv")) == 3
 
 
+def test_a_frame_that_goes_and_comes_again_in_one_batch_keeps_its_image(folder: LabelFolder) -> None:
+    """Another model finds it more uncertain than what it had made room for."""
+    one = Bounds(1, 10_000)
+    folder.keep([uncertain("a", 0.9)], one)
+    assert folder.keep([uncertain("b", 0.5), uncertain("a", 0.1)], one) == ["kept", "kept"]
+    assert contents(folder.path) == {"a"}
+    assert len(list((folder.path / "images").iterdir())) == 1
+
+
 def test_bytes_are_bounded_too(folder: LabelFolder) -> None:
     """100 and 60 of 200 bytes are taken: 90 more need the room of the 100."""
     bounds = Bounds(1000, 200)
