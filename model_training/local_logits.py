@@ -14,7 +14,7 @@ from service.inference.artifact import EVIDENCE
 
 def local_logits(model: onnx.ModelProto) -> onnx.NodeProto:
     """The convolution that makes the maps of local logits: the last one before the evidence."""
-    makers = {name: node for node in model.graph.node for name in node.output}
+    makers: dict[str, onnx.NodeProto] = {name: node for node in model.graph.node for name in node.output}
     name = EVIDENCE
     while (node := makers.get(name)) is not None:
         if node.op_type == "Conv":

@@ -96,7 +96,8 @@ def with_pixels_as_they_are(model: onnx.ModelProto) -> onnx.ModelProto:
     _remove_unused_nodes(shorter.model)
     shorter.clean_initializers()
     shorter.topological_sort()
-    return shorter.model
+    result: onnx.ModelProto = shorter.model
+    return result
 
 
 def _learn_ranges(model: Path, frames: Iterable[Frame], method: RangeMethod, path: Path) -> None:

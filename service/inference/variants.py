@@ -66,13 +66,12 @@ def files_beside(model: Path) -> dict[Precision, Path]:
 def _choices(given: Artifact, variant: Variant, provider: str) -> Iterator[_Choice]:
     """The files to try, the best first; read one by one, since the first is nearly always the last."""
     own = given.metadata.precision
-    if variant == "auto" and own == "float32":
-        yield from _choices_of_auto(given, provider)
-    elif variant in ("auto", own):
-        asked = f"{given.path.name} is {own}" if variant == "auto" else f"variant={variant} was asked for"
-        yield _Choice(given, asked)
+    if variant == "auto":
+        only = _Choice(given, f"{given.path.name} is {own}, and auto looks for others beside a float32 file alone")
+        yield from _choices_of_auto(given, provider) if own == "float32" else [only]
     else:
-        yield _Choice(_asked_for(given, variant), f"variant={variant} was asked for")
+        artifact = given if variant == own else _asked_for(given, variant)
+        yield _Choice(artifact, f"variant={variant} was asked for")
 
 
 def _choices_of_auto(given: Artifact, provider: str) -> Iterator[_Choice]:
