@@ -21,6 +21,7 @@ from model_training.label_table import PRESENT, LabelTable
 from model_training.mistakes import Mistake
 from model_training.pointing import TOLERANCE_PX, Aim
 from model_training.report_page import rendered
+from model_training.robustness import Robustness
 from model_training.served_model import ServedModel
 from model_training.tracking import Tracking, untracked
 from service.inference.artifact import Figure
@@ -70,6 +71,7 @@ def save_page(report: EvaluationReport, model: ServedModel, path: Path, tracking
             "held_out": figure_rows(report.held_out_figures),
         },
         plots=_plots(report),
+        robustness=_by_severity(report.robustness or ()),
         mistakes=_mistake_galleries(report, model, tracking),
         aims=_aim_galleries(report, model, tracking),
         suspects=_suspect_galleries(report),
@@ -116,6 +118,14 @@ def _plots(report: EvaluationReport) -> dict[str, Markup | dict[str, Markup]]:
         "reliability": reliability_plot(report.reliabilities) if report.reliabilities else Markup(),
         "robustness": {name: robustness_plot(report.robustness or (), name) for name in measured},
     }
+
+
+def _by_severity(found: Sequence[Robustness]) -> dict[str, dict[tuple[str, str], list[Robustness]]]:
+    """By test set, then by corruption and label: one a severity."""
+    rows: dict[str, dict[tuple[str, str], list[Robustness]]] = {}
+    for one in found:
+        rows.setdefault(one.test_set, {}).setdefault((one.corruption, one.label), []).append(one)
+    return rows
 
 
 def _mistake_galleries(report: EvaluationReport, model: ServedModel, tracking: Tracking) -> list[Gallery]:

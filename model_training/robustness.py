@@ -5,6 +5,7 @@
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 import cv2
@@ -12,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from model_training.corruptions import CORRUPTIONS, SEVERITIES, SIDE_PX, Corruption, Frame
-from model_training.evaluation import BATCH_FRAMES, judged
+from model_training.evaluation import BATCH_FRAMES, Judged, judged
 from model_training.label_table import LabelTable
 from model_training.metrics import Floats, average_precision, interval
 from model_training.served_model import ServedModel
@@ -73,15 +74,15 @@ def _of_each(
     table: LabelTable, scores_NL: Floats, test_sets: Mapping[str, Sequence[str]], resamples: int
 ) -> Iterator[Measures]:
     for one in judged(table, scores_NL, test_sets):
-
-        def precision(rows: NDArray[np.intp], present_N=one.present_N, scores_N=one.scores_N) -> float:  # type: ignore[no-untyped-def]
-            return average_precision(present_N[rows], scores_N[rows])
-
         value = average_precision(one.present_N, one.scores_N)
-        low, high = interval(precision, one.groups_N, resamples)
+        low, high = interval(partial(_precision_of, one), one.groups_N, resamples)
         low, high = (0.0, 1.0) if np.isnan(low) else (low, high)
         rounded = round(value, 4), round(low, 4), round(high, 4)
         yield one.test_set, one.label, *rounded, len(one.present_N), int(one.present_N.sum())
+
+
+def _precision_of(one: Judged, rows: NDArray[np.intp]) -> float:
+    return average_precision(one.present_N[rows], one.scores_N[rows])
 
 
 def _scores(

@@ -103,6 +103,8 @@ def test_page_shows_the_figures_of_the_json(report, page):
         assert f'{value}<span class="small">{low} to {high}</span>' in page
     for row in told["yardstick"]:
         assert f"{row['difference']:+.3f}<span" in page
+    for row in told["robustness"]:
+        assert f'{row["value"]:.3f}<span class="small">{row["low"]:.3f} to {row["high"]:.3f}</span>' in page
     for row in told["pointing"]:
         assert f"{row['strict']:.3f}<span" in page
     for mistake in told["mistakes"]:
