@@ -1,14 +1,28 @@
-"""What a person sees while a network trains: a bar with loss, precision per label and time left."""
+"""What a person sees while networks train: a bar with loss, precision per label and time left; which of how many."""
 
 import math
-from collections.abc import Iterator, Mapping
+import time
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from typing import TypeVar
 
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeRemainingColumn
 from rich.progress import Progress as Bar
 
 from model_training.trainer import Observer, Progress
+
+Network = TypeVar("Network")
+
+
+def in_turn(networks: Sequence[Network], console: Console) -> Iterator[Network]:
+    """Each of `networks`, announced with its number and the minutes that are left if all take as long."""
+    started = time.monotonic()
+    for number, network in enumerate(networks):
+        passed_minutes = (time.monotonic() - started) / 60
+        ahead = f", about {passed_minutes / number * (len(networks) - number):.0f} min left" if number else ""
+        console.print(f"network {number + 1} of {len(networks)}: {network}{ahead}")
+        yield network
 
 
 @contextmanager

@@ -17,6 +17,11 @@ EXISTING_FOLDER = click.Path(exists=True, file_okay=False, path_type=Path)
 DATA = click.argument("data", type=click.Path(exists=True, path_type=Path))
 RUN = click.argument("run", type=EXISTING_FOLDER)
 MODEL = click.argument("model", type=FILE)
+TEACHER = click.option(
+    "--teacher",
+    type=FILE,
+    help="CSV of presence scores or boxes for unknown entries.  [default: the one that DATA names]",
+)
 TEST_SETS = click.option(
     "--test-set",
     "test_sets",
@@ -31,6 +36,12 @@ def check_free(path: Path, overwrite: bool) -> None:
     if path.exists() and not overwrite:
         raise InvalidConfiguration(f"{path} is there already: --overwrite replaces it")
     path.parent.mkdir(parents=True, exist_ok=True)
+
+
+def check_empty(folder: Path) -> None:
+    """Raise InvalidConfiguration where a new run would meet what is in `folder` already."""
+    if folder.exists() and any(folder.iterdir()):
+        raise InvalidConfiguration(f"{folder} is not empty: --resume goes on with it, --output chooses another folder")
 
 
 def quoted(*paths: Path) -> str:

@@ -1,28 +1,28 @@
 """roadcue-train compare: one network on all labels against one network per label."""
 
-import time
 from collections.abc import Mapping
 from pathlib import Path
 
 import click
-import torch
 from rich.console import Console
 from rich.progress import track
 from rich.table import Table
 
-from model_training import data_description, recipes
-from model_training.commands.arguments import DATA, FILE, FOLDER, TEST_SETS, chosen_test_sets, quoted
+from model_training import checkpoints, data_description, recipes
+from model_training.commands.arguments import DATA, FILE, FOLDER, TEST_SETS, check_empty, chosen_test_sets, quoted
+from model_training.commands.device import DEVICE, training_device
 from model_training.commands.train import changed
 from model_training.comparison.costs import frame_times, parameters_of
 from model_training.comparison.plan import CONTROLS, Plan, planned
-from model_training.comparison.report import MARKDOWN, PLOT, fill_in, markdown, save_plot
+from model_training.comparison.report import MARK, MARKDOWN, PLOT, markdown, save_plot
 from model_training.comparison.results import FILE as RESULTS
 from model_training.comparison.results import Results, gathered
 from model_training.comparison.rows import SeedRows, data_digest, frames_per_network
 from model_training.comparison.runs import Runs
 from model_training.errors import InvalidConfiguration
 from model_training.label_table import LabelTable
-from model_training.training_progress import shown
+from model_training.markdown import fill_in
+from model_training.training_progress import in_turn, shown
 
 
 @click.command("compare")
@@ -34,7 +34,7 @@ from model_training.training_progress import shown
 @click.option("--fractions", default="0.25,0.5,1", help="Shares of the labelled scenes to learn from, ascending.")
 @click.option("--larger-trunk", default="tf_efficientnet_lite2", help="Compared on the largest share too, or `none`.")
 @click.option("--controls", default=",".join(CONTROLS), help="Further arms on the largest share, or `none`.")
-@click.option("--device", type=click.Choice(["auto", "cuda", "cpu"]), default="auto", help="Where to train.")
+@DEVICE
 @click.option("--dry-run", is_flag=True, help="Say what would be trained, and train nothing.")
 @click.option("--resume", is_flag=True, help="Go on with the comparison in --output; what has finished is kept.")
 @click.option("--report-only", is_flag=True, help="Write the results of what has finished anew, and train nothing.")
@@ -83,7 +83,9 @@ def command(
     _print_plan(wanted, table, rows)
     if dry_run:
         return
-    _train(Runs(wanted, table, data_digest(table), output, _device(device)), rows, console)
+    if resume:
+        checkpoints.check_same(output, wanted.configuration, Plan.load(output).configuration)
+    _train(Runs(wanted, table, data_digest(table), output, training_device(device)), rows, console)
     _report(wanted, output, document, console)
     click.echo(f"Next: look at {quoted(output / PLOT)}; --report-only writes it anew")
 
@@ -91,27 +93,20 @@ def command(
 def _check_folder(folder: Path, resume: bool) -> None:
     if resume:
         Plan.load(folder)
-    elif folder.exists() and any(folder.iterdir()):
-        raise InvalidConfiguration(f"{folder} is not empty: --resume goes on with it, --output chooses another folder")
+    else:
+        check_empty(folder)
 
 
 def _train(runs: Runs, rows: Mapping[int, SeedRows], console: Console) -> None:
     """Train what has not finished; the plan is written once it is known to fit to what has."""
     cells = [cell for cell in runs.plan.cells() if not runs.is_finished(cell)]
     runs.plan.save(runs.folder)
-    started = time.monotonic()
-    for number, cell in enumerate(cells):
-        left = (time.monotonic() - started) / number * (len(cells) - number) if number else None
-        console.print(f"network {number + 1} of {len(cells)}: {cell}{_minutes(left)}")
+    for cell in in_turn(cells, console):
         with shown(cell.labels, console) as observer:
             runs.train(cell, rows[cell.seed], observer)
     if runs.plan.test_sets:
         for cell in track(runs.plan.cells(), "networks on test rows", console=console):
             runs.score_test(cell)
-
-
-def _minutes(seconds: float | None) -> str:
-    return "" if seconds is None else f", about {seconds / 60:.0f} min left"
 
 
 def _report(plan: Plan, output: Path, document: Path | None, console: Console) -> None:
@@ -130,7 +125,7 @@ def _into(document: Path, text: str, results: Results) -> None:
     """The plot goes beside the document, under its name."""
     plot = document.with_suffix(".png")
     save_plot(results, plot)
-    fill_in(document, f"![average precision and paired differences]({plot.name})\n\n{text}")
+    fill_in(document, f"![average precision and paired differences]({plot.name})\n\n{text}", MARK)
 
 
 def _print_plan(plan: Plan, table: LabelTable, rows: Mapping[int, SeedRows]) -> None:
@@ -159,10 +154,3 @@ def _shares(text: str) -> tuple[float, ...]:
 
 def _listed(text: str) -> tuple[str, ...]:
     return () if text == "none" else tuple(text.split(","))
-
-
-def _device(wanted: str) -> torch.device:
-    there = torch.cuda.is_available()
-    if wanted == "cuda" and not there:
-        raise InvalidConfiguration("--device cuda: torch sees no CUDA device; use --device cpu or auto")
-    return torch.device("cuda" if there and wanted != "cpu" else "cpu")

@@ -12,7 +12,8 @@ import torch.distributed as distributed
 from rich.console import Console
 
 from model_training import checkpoints, data_description, recipes
-from model_training.commands.arguments import DATA, FILE, FOLDER, quoted
+from model_training.commands.arguments import DATA, FOLDER, TEACHER, check_empty, quoted
+from model_training.commands.device import DEVICE, training_device
 from model_training.configuration import TrainingConfiguration, with_changes
 from model_training.errors import InvalidConfiguration
 from model_training.trainer import Processes, Trainer
@@ -25,15 +26,11 @@ from model_training.training_rows import assemble
 @click.option("--recipe", "recipe_name", default="street", help=f"One of: {', '.join(recipes.RECIPES)}.")
 @click.option("--output", type=FOLDER, default=Path("runs/street"), help="Folder of the run.")
 @click.option("--resume", is_flag=True, help="Go on with the run in --output.")
-@click.option("--device", type=click.Choice(["auto", "cuda", "cpu"]), default="auto", help="Where to train.")
+@DEVICE
 @click.option(
     "--set", "changes", multiple=True, metavar="KEY=VALUE", help="Change the recipe: epochs=3, network.trunk=resnet18."
 )
-@click.option(
-    "--teacher",
-    type=FILE,
-    help="CSV of presence scores or boxes for unknown entries.  [default: the one that DATA names]",
-)
+@TEACHER
 def command(
     data: Path,
     recipe_name: str,
@@ -83,16 +80,14 @@ def _value(text: str) -> object:
 def _check_run_folder(folder: Path, resume: bool) -> None:
     if resume and not (folder / checkpoints.RESUME).exists():
         raise InvalidConfiguration(f"{folder} holds no run to go on with; start one without --resume")
-    if not resume and folder.exists() and any(folder.iterdir()):
-        raise InvalidConfiguration(f"{folder} is not empty: --resume goes on with it, --output chooses another folder")
+    if not resume:
+        check_empty(folder)
 
 
 @contextmanager
 def _processes(device: str) -> Iterator[tuple[Processes, torch.device]]:
     """This process among those torchrun started, alone without it; and the device that is its own."""
-    if device == "cuda" and not torch.cuda.is_available():
-        raise InvalidConfiguration("--device cuda: torch sees no CUDA device; use --device cpu or auto")
-    kind = "cpu" if device == "cpu" or not torch.cuda.is_available() else "cuda"
+    kind = training_device(device).type
     if not distributed.is_torchelastic_launched():
         yield Processes(), torch.device(kind)
         return

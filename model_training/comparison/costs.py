@@ -15,9 +15,9 @@ from numpy.typing import NDArray
 
 from model_training.calibration import IDENTITY
 from model_training.comparison.plan import JOINT, Arm, Cell, Plan, Setting
-from model_training.comparison.runs import CellResult, parameter_count
 from model_training.configuration import TrainingConfiguration
 from model_training.label_table import LabelTable
+from model_training.measured_run import RunResult, parameter_count
 from model_training.metrics import interval
 from model_training.network import PresenceNetwork
 from model_training.onnx_export import Identity, ServedNetwork, describe, export
@@ -102,7 +102,7 @@ def time_ratio(own: Sequence[float], reference: Sequence[float]) -> tuple[float,
 
 
 def arm_costs(
-    plan: Plan, setting: Setting, times: FrameTimes, results: Mapping[Cell, CellResult]
+    plan: Plan, setting: Setting, times: FrameTimes, results: Mapping[Cell, RunResult]
 ) -> tuple[ArmCost, ...]:
     """The costs of each arm that has finished for a seed; frames and seconds of training are means over such seeds."""
     return tuple(
@@ -113,13 +113,13 @@ def arm_costs(
 
 
 def _finished_seeds(
-    plan: Plan, setting: Setting, arm: Arm, results: Mapping[Cell, CellResult]
+    plan: Plan, setting: Setting, arm: Arm, results: Mapping[Cell, RunResult]
 ) -> list[tuple[Cell, ...]]:
     seeds = (plan.networks(setting, arm, seed) for seed in plan.seeds)
     return [networks for networks in seeds if set(networks) <= results.keys()]
 
 
-def _arm_cost(arm: Arm, times: FrameTimes, done: Sequence[Sequence[CellResult]]) -> ArmCost:
+def _arm_cost(arm: Arm, times: FrameTimes, done: Sequence[Sequence[RunResult]]) -> ArmCost:
     ratio, low, high = time_ratio(times[arm], times[JOINT])
     return ArmCost(
         arm=arm,
@@ -134,7 +134,7 @@ def _arm_cost(arm: Arm, times: FrameTimes, done: Sequence[Sequence[CellResult]])
     )
 
 
-def _mean_seconds(done: Sequence[Sequence[CellResult]]) -> float | None:
+def _mean_seconds(done: Sequence[Sequence[RunResult]]) -> float | None:
     """Over the seeds all of whose networks could be timed."""
     seconds = [[result.training_seconds for result in networks] for networks in done]
     timed = [sum(value for value in each if value is not None) for each in seconds if None not in each]

@@ -12,11 +12,12 @@ from model_training.comparison.costs import ArmCost
 from model_training.comparison.plan import ARMS, arms_of
 from model_training.comparison.results import HELD_OUT_ROWS, Contrast, Results
 from model_training.comparison.statistics import Difference
-from model_training.errors import InvalidConfiguration
+from model_training.markdown import table
 
 MARKDOWN: Final = "results.md"
 PLOT: Final = "results.png"
-BEGIN, END = "<!-- figures -->", "<!-- /figures -->"
+MARK: Final = "figures"
+"""Of the place in a Markdown document that the figures go to."""
 
 _NAMES: Final = {
     "joint": "joint",
@@ -63,7 +64,7 @@ def _what(results: Results) -> list[str]:
 def _differences(title: str, contrasts: Sequence[Contrast]) -> list[str]:
     head = ("trunk", "scenes", "ours - theirs", "label", "ours", "theirs", "difference", "by seed", "n", "present")
     rows = [_difference_row(contrast, difference) for contrast in contrasts for difference in contrast.differences]
-    return [f"### {title}", "", *_table(head, rows), ""]
+    return [f"### {title}", "", *table(head, rows), ""]
 
 
 def _difference_row(contrast: Contrast, found: Difference) -> tuple[str, ...]:
@@ -95,7 +96,7 @@ def _costs(results: Results) -> list[str]:
         "Milliseconds of the networks alone, one frame at a time on one thread of ONNX Runtime, arms interleaved; the "
         "ratio is the median over rounds with its 95 % interval. Frames and minutes are means over seeds.",
         "",
-        *_table(head, rows),
+        *table(head, rows),
     ]
 
 
@@ -109,12 +110,6 @@ def _cost_row(cost: ArmCost) -> tuple[str, ...]:
         f"{cost.frames_seen:,.0f}",
         "" if cost.training_seconds is None else f"{cost.training_seconds / 60:.1f}",
     )
-
-
-def _table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> list[str]:
-    cells = [[cell.replace("|", "&#124;") for cell in row] for row in (head, *rows)]
-    first, *others = [f"| {' | '.join(row)} |" for row in cells]
-    return [first, "|" + "---|" * len(head), *others]
 
 
 def save_plot(results: Results, path: Path) -> None:
@@ -161,12 +156,3 @@ def _draw_differences(axes: Axes, found: Sequence[Difference]) -> None:
 def _place(contrast: Contrast) -> str:
     trunk = contrast.trunk.removeprefix("tf_efficientnet_")
     return f"{_NAMES[contrast.ours]} - {_NAMES[contrast.theirs]}\n{trunk}, {contrast.fraction:.0%}"
-
-
-def fill_in(document: Path, text: str) -> None:
-    """Put `text` between the marks of a Markdown document; raises InvalidConfiguration where it has not both."""
-    before, begin, rest = document.read_text(encoding="utf-8").partition(BEGIN)
-    _, end, after = rest.partition(END)
-    if not (begin and end):
-        raise InvalidConfiguration(f"{document} must hold {BEGIN} and, behind it, {END}; the figures go between them")
-    document.write_text(f"{before}{BEGIN}\n\n{text.strip()}\n\n{END}{after}", encoding="utf-8")

@@ -15,14 +15,15 @@ from scipy.special import expit
 
 from model_training.comparison.costs import ArmCost, FrameTimes, arm_costs
 from model_training.comparison.plan import Arm, Cell, Plan, Setting
-from model_training.comparison.runs import HELD_OUT, TEST, CellResult, Scores, finished
+from model_training.comparison.runs import TEST, finished
 from model_training.comparison.statistics import METHOD, Difference, PairedScores, paired_differences
 from model_training.errors import CheckpointError
+from model_training.measured_run import HELD_OUT, RunResult, Scores
 
 FILE: Final = "results.json"
 HELD_OUT_ROWS: Final = "held out"
 
-Done = Mapping[Cell, CellResult]
+Done = Mapping[Cell, RunResult]
 Measure = Callable[[Setting], FrameTimes]
 
 
@@ -56,7 +57,7 @@ class NetworkResult(BaseModel):
     model_config = ConfigDict(frozen=True)
 
     cell: Cell
-    result: CellResult
+    result: RunResult
 
 
 class Results(BaseModel):

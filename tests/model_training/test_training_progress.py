@@ -3,7 +3,7 @@ import io
 from rich.console import Console
 
 from model_training.trainer import Progress
-from model_training.training_progress import shown
+from model_training.training_progress import in_turn, shown
 
 LABELS = ("car", "stop_sign")
 
@@ -52,3 +52,16 @@ def test_bar_shows_steps_loss_and_the_last_precisions():
 
 def test_run_without_a_step_leaves_the_console_in_order():
     assert "0/?" in printed()
+
+
+def test_networks_are_announced_with_the_time_that_the_others_may_take(monkeypatch):
+    """The first of three took two minutes: two more take four."""
+    clock = iter([0.0, 0.0, 120.0, 240.0])
+    monkeypatch.setattr("model_training.training_progress.time.monotonic", lambda: next(clock))
+    text = io.StringIO()
+    assert list(in_turn(["a", "b", "c"], Console(file=text, width=160))) == ["a", "b", "c"]
+    assert text.getvalue().splitlines() == [
+        "network 1 of 3: a",
+        "network 2 of 3: b, about 4 min left",
+        "network 3 of 3: c, about 2 min left",
+    ]

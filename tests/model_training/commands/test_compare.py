@@ -102,6 +102,7 @@ def test_other_settings_than_those_of_finished_networks_are_refused(compared: tu
     plan = (folder / "plan.json").read_text()
     said = refusal(data, *SMALL, "--set", "learning_rate=0.5", "--output", folder, "--resume")
     assert "learning_rate: 0.001 there, 0.5 asked for" in said
+    assert "epochs: 1 there, 2 asked for" in refusal(data, *SMALL, "--set", "epochs=2", "--output", folder, "--resume")
     assert (folder / "plan.json").read_text() == plan
 
 

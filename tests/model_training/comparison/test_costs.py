@@ -4,9 +4,9 @@ import pytest
 
 from model_training.comparison.costs import arm_costs, interleaved, parameters_of
 from model_training.comparison.plan import planned
-from model_training.comparison.runs import CellResult
 from model_training.configuration import NetworkConfiguration, TrainingConfiguration
 from model_training.errors import InvalidConfiguration
+from model_training.measured_run import RunResult
 
 CONFIGURATION = TrainingConfiguration(
     labels=("red", "green"),
@@ -19,7 +19,7 @@ FULL = PLAN.settings()[0]
 
 
 def result(parameters, frames, seconds):
-    return CellResult(
+    return RunResult(
         configuration=CONFIGURATION,
         data="",
         frames_seen=frames,

@@ -1,14 +1,11 @@
 """The report says what was measured, whatever came out, and what is still missing."""
 
-import pytest
-
 from model_training.comparison.costs import ArmCost
 from model_training.comparison.plan import planned
-from model_training.comparison.report import fill_in, markdown, save_plot
+from model_training.comparison.report import markdown, save_plot
 from model_training.comparison.results import Contrast, Results, SettingCosts
 from model_training.comparison.statistics import Difference
 from model_training.configuration import TrainingConfiguration
-from model_training.errors import InvalidConfiguration
 
 NAN = float("nan")
 PLAN = planned(TrainingConfiguration(labels=("car", "stop_sign")), 2, (0.5, 1.0), None, (), {})
@@ -77,21 +74,3 @@ def test_the_method_stands_beside_the_figures():
 def test_the_plot_is_a_png_even_where_an_interval_is_undefined(tmp_path):
     save_plot(RESULTS, tmp_path / "plot.png")
     assert (tmp_path / "plot.png").read_bytes().startswith(b"\x89PNG")
-
-
-def test_figures_go_between_the_marks_of_a_document_and_replace_older_ones(tmp_path):
-    document = tmp_path / "page.md"
-    document.write_text("Before\n<!-- figures -->\nold\n<!-- /figures -->\nAfter\n")
-    fill_in(document, "new")
-    assert document.read_text() == "Before\n<!-- figures -->\n\nnew\n\n<!-- /figures -->\nAfter\n"
-    fill_in(document, "newer")
-    assert document.read_text() == "Before\n<!-- figures -->\n\nnewer\n\n<!-- /figures -->\nAfter\n"
-
-
-@pytest.mark.parametrize("text", ["no marks", "<!-- figures -->", "<!-- /figures --> <!-- figures -->"])
-def test_a_document_without_both_marks_is_left_as_it_is(tmp_path, text):
-    document = tmp_path / "page.md"
-    document.write_text(text)
-    with pytest.raises(InvalidConfiguration, match="must hold <!-- figures -->"):
-        fill_in(document, "new")
-    assert document.read_text() == text

@@ -8,9 +8,10 @@ from scipy.special import logit
 
 from model_training.comparison.plan import planned
 from model_training.comparison.results import gathered
-from model_training.comparison.runs import HELD_OUT, TEST, CellResult, Scores
+from model_training.comparison.runs import TEST
 from model_training.configuration import TrainingConfiguration
 from model_training.errors import CheckpointError
+from model_training.measured_run import HELD_OUT, RunResult, Scores
 
 LABELS = ("red", "green")
 PLAN = planned(TrainingConfiguration(labels=LABELS), 2, (1.0,), None, ("averaged",), {"town": ("a", "b")})
@@ -35,7 +36,7 @@ def finish(folder, cell, probabilities_NL, entries_NL=ENTRIES_NL, data="same", i
     scores.save(own / TEST)
     configuration = PLAN.configuration_of(cell)
     numbers = {"frames_seen": 1, "distinct_frames": 1, "known_entries_seen": 1, "parameters": 1}
-    result = CellResult(configuration=configuration, data=data, **numbers, seconds_per_frame=1.0)
+    result = RunResult(configuration=configuration, data=data, **numbers, seconds_per_frame=1.0)
     (own / "result.json").write_text(result.model_dump_json())
 
 

@@ -7,9 +7,10 @@ import torch
 from model_training import data_description
 from model_training.comparison.plan import planned
 from model_training.comparison.rows import SeedRows, data_digest
-from model_training.comparison.runs import HELD_OUT, TEST, CellResult, Runs, Scores, _Stopwatch, finished
+from model_training.comparison.runs import TEST, Runs, finished
 from model_training.configuration import NetworkConfiguration, TrainingConfiguration
 from model_training.errors import CheckpointError
+from model_training.measured_run import HELD_OUT, Scores
 from model_training.trainer import Progress
 from tests.model_training.painted_frames import LABELS, write_painted_frames
 
@@ -115,26 +116,3 @@ def test_other_data_are_refused(trained, table):
     other = Runs(PLAN, table, "another digest", trained.folder, torch.device("cpu"))
     with pytest.raises(CheckpointError, match="only_red was trained on other data"):
         other.is_finished(RED)
-
-
-def test_damaged_scores_and_results_are_named(tmp_path):
-    whole = Scores(np.zeros((2, 1), np.float32), np.zeros((2, 1), np.int8), *[np.array(["a", "b"])] * 3)
-    whole.save(tmp_path / HELD_OUT)
-    for damaged in ((tmp_path / HELD_OUT).read_bytes()[:-40], b"no scores"):
-        (tmp_path / HELD_OUT).write_bytes(damaged)
-        with pytest.raises(CheckpointError, match=r"held_out\.npz cannot be read"):
-            Scores.load(tmp_path / HELD_OUT)
-    (tmp_path / "result.json").write_text("{}")
-    with pytest.raises(CheckpointError, match=r"result\.json is no result of this version: configuration: field requ"):
-        CellResult.load(tmp_path)
-
-
-def test_steps_are_timed_from_the_end_of_the_first_one(monkeypatch):
-    """The first takes 30 s to start up; then 4 steps of 2 s on 10 frames are 0.2 s a frame."""
-    clock = iter([30.0, 32.0, 34.0, 36.0, 38.0])
-    monkeypatch.setattr("model_training.comparison.runs.time.monotonic", lambda: next(clock))
-    watch = _Stopwatch(lambda _: None)
-    for step in (6, 7, 8, 9, 10, 10):
-        watch(Progress(0, step, 10, 0.0, []))
-    assert watch.seconds_per_frame(10) == pytest.approx(0.2)
-    assert _Stopwatch(lambda _: None).seconds_per_frame(10) is None

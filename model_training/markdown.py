@@ -1,0 +1,27 @@
+"""Tables in Markdown, and texts that stand between two marks of a Markdown document."""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from model_training.errors import InvalidConfiguration
+
+
+def table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> list[str]:
+    """Lines of a table.
+
+    >>> table(("label", "n"), [("car|bus", "3")])
+    ['| label | n |', '|---|---|', '| car&#124;bus | 3 |']
+    """
+    cells = [[cell.replace("|", "&#124;") for cell in row] for row in (head, *rows)]
+    first, *others = [f"| {' | '.join(row)} |" for row in cells]
+    return [first, "|" + "---|" * len(head), *others]
+
+
+def fill_in(document: Path, text: str, mark: str) -> None:
+    """Put `text` between `<!-- mark -->` and `<!-- /mark -->`; raises InvalidConfiguration where it has not both."""
+    begin, end = f"<!-- {mark} -->", f"<!-- /{mark} -->"
+    before, opening, rest = document.read_text(encoding="utf-8").partition(begin)
+    _, closing, after = rest.partition(end)
+    if not (opening and closing):
+        raise InvalidConfiguration(f"{document} must hold {begin} and, behind it, {end}; the figures go between them")
+    document.write_text(f"{before}{begin}\n\n{text.strip()}\n\n{end}{after}", encoding="utf-8")
