@@ -18,6 +18,7 @@ SUBCOMMANDS = {
     "export": "Calibrate the best network of RUN, write it as one ONNX file, verify it, measure it and write its card.",
     "evaluate": "Measure a model file on the test rows of DATA, as the service answers them.",
     "compare": "Train one network on all labels and one network per label alike, and measure which is better.",
+    "experiment": "Train DATA by the base of PLAN and by each change to it, and measure what every change brings.",
     "verify": "Hold a model file to the network of RUN on real frames of DATA, and check its self-test vectors.",
     "reproduces": "Say whether MODEL, made again, agrees with the PUBLISHED file of the same recipe.",
 }

@@ -1,0 +1,131 @@
+"""roadcue-train experiment: what each ingredient of training brings."""
+
+from collections.abc import Mapping
+from pathlib import Path
+
+import click
+from rich.console import Console
+from rich.table import Table
+
+from model_training import data_description, recipes
+from model_training.commands.arguments import DATA, FILE, FOLDER, TEACHER, check_empty, quoted
+from model_training.commands.device import DEVICE, training_device
+from model_training.comparison.rows import data_digest
+from model_training.configuration import with_changes
+from model_training.errors import InvalidConfiguration
+from model_training.experiments.plan import Arm, Plan, planned, read
+from model_training.experiments.report import FILE as MARKDOWN
+from model_training.experiments.report import MARK, markdown
+from model_training.experiments.results import FILE as RESULTS
+from model_training.experiments.results import frame_times, gathered
+from model_training.experiments.rows import SeedRows, said_by
+from model_training.experiments.runs import Runs
+from model_training.label_table import LabelTable
+from model_training.markdown import fill_in
+from model_training.measured_run import parameter_count
+from model_training.network import PresenceNetwork
+from model_training.training_progress import in_turn, shown
+
+
+@click.command("experiment")
+@click.argument("plan", type=FILE)
+@DATA
+@click.option("--output", type=FOLDER, default=Path("runs/experiments"), help="Folder of the experiments.")
+@TEACHER
+@DEVICE
+@click.option("--dry-run", is_flag=True, help="Say what would be trained, and train nothing.")
+@click.option("--resume", is_flag=True, help="Go on with the experiments in --output; what has finished is kept.")
+@click.option("--report-only", is_flag=True, help="Write the results of what has finished anew, and train nothing.")
+@click.option("--document", type=FILE, help="Markdown file to put the results into, between its marks.")
+def command(
+    plan: Path,
+    data: Path,
+    output: Path,
+    teacher: Path | None,
+    device: str,
+    dry_run: bool,
+    resume: bool,
+    report_only: bool,
+    document: Path | None,
+) -> None:
+    """Train DATA by the base of PLAN and by each change to it, and measure what every change brings.
+
+    All runs of one seed learn from the same split, see as many frames and are measured on the same held-out scenes, of
+    which none are test rows. Keeps every run in --output with what it says of those; writes each change's difference
+    from the base, with intervals and costs, to results.json and results.md.
+    """
+    console = Console(stderr=True)
+    if report_only:
+        _report(Plan.load(output), output, document, console)
+        return
+    if resume:
+        Plan.load(output)
+    elif not dry_run:
+        check_empty(output)
+    table, _ = data_description.load(data)
+    teacher = teacher or data_description.teacher(data)
+    wanted = _planned(plan, table, teacher)
+    rows = {seed: SeedRows.of(wanted, table, teacher, seed) for seed in wanted.seeds}
+    _print_plan(wanted, rows)
+    if dry_run:
+        return
+    _train(Runs(wanted, table, data_digest(table), output, training_device(device)), rows, console)
+    _report(wanted, output, document, console)
+    click.echo(f"Next: --document FILE.md --report-only puts {quoted(output / MARKDOWN)} into FILE.md")
+
+
+def _planned(file: Path, table: LabelTable, teacher: Path | None) -> Plan:
+    declaration = read(file)
+    recipe = with_changes(recipes.recipe(declaration.recipe), {"labels": list(table.labels)})
+    try:
+        return planned(declaration, recipe, said_by(teacher, table))
+    except InvalidConfiguration as problem:
+        raise InvalidConfiguration(f"{file}: {problem}") from problem
+
+
+def _train(runs: Runs, rows: Mapping[int, SeedRows], console: Console) -> None:
+    """Train what has not finished; the plan is written once it is known to fit to what has."""
+    left = {
+        str(arm.folder(seed)): (arm, seed)
+        for seed in runs.plan.seeds
+        for arm in runs.plan.arms
+        if not runs.is_finished(arm, rows[seed])
+    }
+    runs.plan.save(runs.folder)
+    for name in in_turn(list(left), console):
+        arm, seed = left[name]
+        with shown(runs.plan.labels, console) as observer:
+            runs.train(arm, rows[seed], observer)
+
+
+def _report(plan: Plan, output: Path, document: Path | None, console: Console) -> None:
+    with console.status("measuring"):
+        results = gathered(plan, output, frame_times)
+    results.save(output)
+    text = markdown(results)
+    (output / MARKDOWN).write_text(text, encoding="utf-8")
+    if document is not None:
+        fill_in(document, text, MARK)
+    click.echo(f"{text}\nWritten: {', '.join(str(output / name) for name in (RESULTS, MARKDOWN))}")
+
+
+def _print_plan(plan: Plan, rows: Mapping[int, SeedRows]) -> None:
+    tabled = Table("change", "sets", "teacher says", "parameters")
+    for arm in plan.arms:
+        values = ", ".join(f"{key} = {value}" for key, value in arm.changes.items())
+        tabled.add_row(arm.name, values, arm.teacher, f"{_parameters(arm):,}")
+    Console().print(tabled)
+    each = [len(rows[seed].of_arm(plan.base).train) for seed in plan.seeds]
+    runs = len(plan.arms) * len(plan.seeds)
+    click.echo(
+        f"{runs} runs over {len(plan.seeds)} seeds; {each[0]:,} frames a run, {sum(each) * len(plan.arms):,} in all; "
+        f"measured on {len(rows[plan.seeds[0]].held_out):,} held-out rows a seed"
+    )
+
+
+def _parameters(arm: Arm) -> int:
+    """Numbers of the arm's network; raises InvalidConfiguration where its trunk cannot be had, before all training."""
+    try:
+        return parameter_count(PresenceNetwork(arm.configuration.network, len(arm.configuration.labels)))
+    except InvalidConfiguration as problem:
+        raise InvalidConfiguration(f"{arm.name}: {problem}") from problem
