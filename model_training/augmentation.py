@@ -241,4 +241,5 @@ def _recoloured(frame_HWC: NDArray[np.uint8], random: np.random.Generator) -> ND
 def _recompressed(frame_HWC: NDArray[np.uint8], quality: int) -> NDArray[np.uint8]:
     bgr_HWC = cv2.cvtColor(frame_HWC, cv2.COLOR_RGB2BGR)
     _, encoded = cv2.imencode(".jpg", bgr_HWC, [cv2.IMWRITE_JPEG_QUALITY, quality])
-    return np.asarray(cv2.cvtColor(cv2.imdecode(encoded, cv2.IMREAD_COLOR), cv2.COLOR_BGR2RGB), np.uint8)
+    decoded_HWC = np.asarray(cv2.imdecode(encoded, cv2.IMREAD_COLOR))
+    return np.asarray(cv2.cvtColor(decoded_HWC, cv2.COLOR_BGR2RGB), np.uint8)

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from scipy.optimize import minimize
 from scipy.special import expit
 
-from model_training.label_table import PRESENT, UNKNOWN, LabelTable
+from model_training.held_out import HeldOut
 from model_training.metrics import Floats
 from service.inference.artifact import Calibration
 
@@ -19,14 +19,14 @@ IDENTITY = Calibration(temperature=1.0, bias=0.0)
 _PRIOR = 0.5
 
 
-def calibrate(table: LabelTable, logits_NL: Floats) -> dict[str, Calibration]:
-    """Per label the temperature and bias under which its known entries are likeliest (Guo et al., ICML 2017; Platt).
+def calibrate(held_out: HeldOut, logits_NL: Floats) -> dict[str, Calibration]:
+    """Per label the temperature and bias under which what is held out is likeliest (Guo et al., ICML 2017; Platt).
 
-    A label whose known entries are all of one kind says nothing on calibration and keeps its logits.
+    A label of which nothing held out is absent, or nothing present, says nothing on calibration and keeps its logits.
     """
     return {
-        label: _fitted(table.entries_NL[:, j], np.asarray(logits_NL[:, j], np.float64))
-        for j, label in enumerate(table.labels)
+        label: _fitted(held_out.targets_NL[:, j], held_out.weights_NL[:, j], np.asarray(logits_NL[:, j], np.float64))
+        for j, label in enumerate(held_out.labels)
     }
 
 
@@ -39,17 +39,18 @@ def calibrated(
     return np.asarray(expit(logits_NL / temperature_L + bias_L))
 
 
-def _fitted(entries_N: NDArray[np.int8], logits_N: NDArray[np.float64]) -> Calibration:
-    known = entries_N != UNKNOWN
-    present, logits = entries_N[known] == PRESENT, logits_N[known]
-    if present.all() or not present.any():
+def _fitted(
+    targets_N: NDArray[np.float64], weights_N: NDArray[np.float64], logits_N: NDArray[np.float64]
+) -> Calibration:
+    present_N, absent_N = weights_N * targets_N, weights_N * (1 - targets_N)
+    if not present_N.any() or not absent_N.any():
         return IDENTITY
-    signs = np.where(present, 1.0, -1.0)
 
     def cost(parameters: NDArray[np.float64]) -> float:
         log_temperature, bias = parameters
-        margins = signs * (logits / np.exp(log_temperature) + bias)
-        return float(np.logaddexp(0, -margins).sum() + _PRIOR * (log_temperature**2 + bias**2))
+        calibrated_N = logits_N / np.exp(log_temperature) + bias
+        surprise = present_N @ np.logaddexp(0, -calibrated_N) + absent_N @ np.logaddexp(0, calibrated_N)
+        return float(surprise + _PRIOR * (log_temperature**2 + bias**2))
 
     log_temperature, bias = minimize(cost, np.zeros(2), method="L-BFGS-B", bounds=[(-4, 4), (-10, 10)]).x
     return Calibration(temperature=round(float(np.exp(log_temperature)), 6), bias=round(float(bias), 6))

@@ -144,7 +144,7 @@ def _cut(corners_K4: Boxes, part: tuple[int, int, int, int], size: tuple[int, in
         (x1 > right - margin_px) & (right < size[0]),
         (y1 > bottom - margin_px) & (bottom < size[1]),
     ]
-    return np.logical_or.reduce(sides_cut)
+    return np.asarray(np.logical_or.reduce(sides_cut))
 
 
 def _objects(boxes_K7: Boxes) -> Iterator[Hint]:

@@ -112,4 +112,4 @@ def _faded_in(frame_HWC: NDArray[np.uint8], patch_HWC: NDArray[np.uint8], box: B
 def _ramp(length: int) -> NDArray[np.float32]:
     """From 0 at both ends up to 1 over the margin's share of `length`."""
     inward = np.minimum(np.arange(length) + 0.5, length - np.arange(length) - 0.5) / length
-    return np.clip(inward * (1 + 2 * MARGIN) / MARGIN, 0, 1).astype(np.float32)
+    return np.asarray(np.clip(inward * (1 + 2 * MARGIN) / MARGIN, 0, 1), np.float32)

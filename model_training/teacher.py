@@ -9,6 +9,7 @@ A teacher's file is a CSV of one of two kinds, told apart by its columns; image 
 # N = frames, L = labels
 """
 
+import math
 from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -163,7 +164,7 @@ class _Known:
         """1 - cross-entropy / log 2: 1 for a teacher that is always right and sure, 0 for one that tosses a coin."""
         p_N = np.clip(meaning.probabilities(self.scores_N), 1e-6, 1 - 1e-6)
         surprise_N = -np.log(np.where(self.present_N, p_N, 1 - p_N))
-        return max(0.0, 1 - float(np.average(surprise_N, weights=self.weights_N)) / np.log(2))
+        return max(0.0, 1 - float(np.average(surprise_N, weights=self.weights_N)) / math.log(2))
 
 
 def _hints(table: LabelTable, row: int, boxes: Hints, meanings: Mapping[str, Meaning]) -> Hints:

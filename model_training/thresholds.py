@@ -3,35 +3,35 @@
 # N = frames, L = labels
 """
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from typing import Final
 
 import numpy as np
 from numpy.typing import NDArray
 
 from model_training.errors import InvalidConfiguration, ThresholdUnreachable
-from model_training.label_table import PRESENT, UNKNOWN, LabelTable
-from model_training.metrics import Floats, f1_score
+from model_training.held_out import HeldOut
+from model_training.metrics import Floats
 from service.inference.artifact import ThresholdRule
 
 UNDECIDED = 0.5
-"""For a label whose known entries are all of one kind or all score alike: nothing tells better from worse."""
+"""For a label of which all is present, all is absent or all scores alike: nothing tells better from worse."""
 BEST_F1: Final = ThresholdRule()
 FORM: Final = "[LABEL:]f1, [LABEL:]precision=P or [LABEL:]recall=R with P and R above 0 and at most 1"
 
-Truth = NDArray[np.bool_]
 
+def thresholds(held_out: HeldOut, probabilities_NL: Floats, rules: Mapping[str, ThresholdRule]) -> dict[str, float]:
+    """Per label the threshold that its rule asks for on what is held out, midway between the two scores it parts.
 
-def thresholds(table: LabelTable, probabilities_NL: Floats, rules: Mapping[str, ThresholdRule]) -> dict[str, float]:
-    """Per label the threshold that its rule asks for over known entries, midway between the two scores it parts.
-
-    A threshold that parts nothing decides nothing, so "always present" is not among the candidates. Where a label's
-    known entries are all of one kind or all score alike, there is none: 0.5 for the best F1. Raises
+    Where a teacher says how likely a label is, F1, precision and recall are those to be expected. A threshold that
+    parts nothing decides nothing, so "always present" is not among the candidates. Where a label is present in all
+    that counts, absent in all of it, or all scores alike, there is none: 0.5 for the best F1. Raises
     ThresholdUnreachable, with what can be reached, where no candidate has the precision or recall asked for.
     """
     return {
-        label: _threshold(label, table.entries_NL[:, j], np.asarray(probabilities_NL[:, j], np.float64), rules[label])
-        for j, label in enumerate(table.labels)
+        label: _threshold(label, _Scored.of(held_out, j, probabilities_NL), rules[label])
+        for j, label in enumerate(held_out.labels)
     }
 
 
@@ -76,54 +76,71 @@ def _parsed(choice: str, labels: Sequence[str]) -> tuple[str | None, ThresholdRu
     return (before if separator else None), rule
 
 
-def _threshold(
-    label: str, entries_N: NDArray[np.int8], probabilities_N: NDArray[np.float64], rule: ThresholdRule
-) -> float:
-    known = entries_N != UNKNOWN
-    present, scores = entries_N[known] == PRESENT, probabilities_N[known]
-    levels = np.unique(scores)
-    if present.all() or not present.any() or len(levels) == 1:
+@dataclass(frozen=True, slots=True)
+class _Scored:
+    """Frames of one label that count: their scores, and how much each is present and absent (0 or 1 where known)."""
+
+    scores_N: NDArray[np.float64]
+    present_N: NDArray[np.float64]
+    absent_N: NDArray[np.float64]
+
+    @classmethod
+    def of(cls, held_out: HeldOut, label: int, probabilities_NL: Floats) -> "_Scored":
+        weights_N = held_out.weights_NL[:, label]
+        counts = weights_N > 0
+        weights_N, targets_N = weights_N[counts], held_out.targets_NL[counts, label]
+        scores_N = np.asarray(probabilities_NL[counts, label], np.float64)
+        return cls(scores_N, weights_N * targets_N, weights_N * (1 - targets_N))
+
+    def levels(self) -> NDArray[np.float64]:
+        """The distinct scores, ascending; none where nothing tells better from worse."""
+        levels = np.unique(self.scores_N)
+        parts = self.present_N.any() and self.absent_N.any() and len(levels) > 1
+        return levels if parts else levels[:0]
+
+    def f1(self, level: float) -> float:
+        return 2 * self._hits(level) / (float(self.present_N.sum()) + self._decided(level))
+
+    def precision(self, level: float) -> float:
+        return self._hits(level) / self._decided(level)
+
+    def recall(self, level: float) -> float:
+        return self._hits(level) / float(self.present_N.sum())
+
+    def _hits(self, level: float) -> float:
+        return float(self.present_N[self.scores_N >= level].sum())
+
+    def _decided(self, level: float) -> float:
+        return self._hits(level) + float(self.absent_N[self.scores_N >= level].sum())
+
+
+def _threshold(label: str, scored: _Scored, rule: ThresholdRule) -> float:
+    levels = scored.levels()
+    if not len(levels):
         if rule == BEST_F1:
             return UNDECIDED
         raise ThresholdUnreachable(
-            f"{label}: the {len(scores)} known entries held out for it are all of one kind or all score alike, so no "
-            f"threshold can be the {told(rule)}; give it --threshold {label}:f1"
+            f"{label}: the {len(scored.scores_N)} entries held out for it are all of one kind or all score alike, so "
+            f"no threshold can be the {told(rule)}; give it --threshold {label}:f1"
         )
-    level = _chosen_level(label, present, scores, levels, rule)
+    level = _chosen_level(label, scored, levels, rule)
     return _midway(float(levels[level - 1]), float(levels[level]))
 
 
-def _chosen_level(
-    label: str, present_N: Truth, scores_N: NDArray[np.float64], levels: NDArray[np.float64], rule: ThresholdRule
-) -> int:
+def _chosen_level(label: str, scored: _Scored, levels: NDArray[np.float64], rule: ThresholdRule) -> int:
     """Which of the distinct scores is the lowest that is called present; the first one, never."""
-    measure = _MEASURES[rule.metric]
-    values = {level: measure(present_N, scores_N >= levels[level]) for level in range(1, len(levels))}
+    measure = {"f1": scored.f1, "precision": scored.precision, "recall": scored.recall}[rule.metric]
+    values = {level: measure(float(levels[level])) for level in range(1, len(levels))}
     if rule.at_least is None:
         return max(values, key=values.__getitem__)
     reached = [level for level, value in values.items() if value >= rule.at_least]
     if not reached:
         best = max(values, key=values.__getitem__)
         raise ThresholdUnreachable(
-            f"{label}: no threshold has {rule.metric} >= {rule.at_least:g} on the {len(scores_N)} known entries held "
+            f"{label}: no threshold has {rule.metric} >= {rule.at_least:g} on the {len(scored.scores_N)} entries held "
             f"out for it; the highest is {values[best]:.4f}, from the probability {levels[best]:.4g} on"
         )
     return min(reached) if rule.metric == "precision" else max(reached)
-
-
-def _precision(present_N: Truth, decided_N: Truth) -> float:
-    return float(present_N[decided_N].mean())
-
-
-def _recall(present_N: Truth, decided_N: Truth) -> float:
-    return float(decided_N[present_N].mean())
-
-
-_MEASURES: Final[dict[str, Callable[[Truth, Truth], float]]] = {
-    "f1": f1_score,
-    "precision": _precision,
-    "recall": _recall,
-}
 
 
 def _midway(below: float, above: float) -> float:

@@ -24,9 +24,8 @@ from model_training.commands.measured_file import measured, print_figures
 from model_training.commands.trained_run import TrainedRun
 from model_training.commands.verify import VERIFIED_FRAMES, say
 from model_training.evaluation import network_logits, rows_from
-from model_training.label_table import LabelTable
+from model_training.held_out import HeldOut
 from model_training.model_card import model_card
-from model_training.network import PresenceNetwork
 from model_training.onnx_export import Identity, ServedNetwork, describe, export, with_figures
 from model_training.parity import LARGEST_MAP_DIFFERENCE, verify
 from model_training.thresholds import FORM, rules, thresholds
@@ -58,6 +57,12 @@ from service.inference.artifact import Artifact, ThresholdRule, variant_path
     default=VARIANTS,
     help="Files to make beside it: int8 for CPUs, float16 for GPUs, or none.",
 )
+@click.option(
+    "--teacher",
+    type=FILE,
+    help="The CSV that RUN was trained with; it counts in the calibration where nobody labelled.  [default: the one "
+    "that DATA names]",
+)
 @click.option("--overwrite", is_flag=True, help="Replace the files and the card if they are there.")
 @click.option("--remarks", type=FILE, help="Markdown to put into the card.")
 @TEST_SETS
@@ -70,6 +75,7 @@ def command(
     licence: str,
     threshold_choices: tuple[str, ...],
     variants: tuple[str, ...],
+    teacher: Path | None,
     overwrite: bool,
     remarks: Path | None,
     test_sets: tuple[str, ...],
@@ -87,10 +93,10 @@ def command(
     table, _ = data_description.load(data)
     chosen = chosen_test_sets(test_sets, table)
     wanted_rules = rules(threshold_choices, table.labels)
-    trained = TrainedRun.read(run, table)
+    trained = TrainedRun.read(run, table, teacher or data_description.teacher(data))
     wanted, rows = trained.configuration, trained.rows
     held_out = table.rows(rows.calibration)
-    served, found_thresholds = _calibrated(trained.network(), held_out, (wanted.height, wanted.width), wanted_rules)
+    served, found_thresholds = _calibrated(trained, wanted_rules)
     identity = Identity(name, model_version, licence)
     metadata = describe(served, wanted, table.rows(rows.used()), found_thresholds, identity, wanted_rules)
     unproven = unproven_path(output)
@@ -113,13 +119,17 @@ def command(
 
 
 def _calibrated(
-    network: PresenceNetwork, held_out: LabelTable, size: tuple[int, int], wanted_rules: Mapping[str, ThresholdRule]
+    trained: TrainedRun, wanted_rules: Mapping[str, ThresholdRule]
 ) -> tuple[ServedNetwork, dict[str, float]]:
     """The network with its calibration, and the thresholds, both from the same held-out rows."""
-    logits_NL = network_logits(network, held_out.images, size, torch.device("cpu"))
+    configuration, rows, network = trained.configuration, trained.rows, trained.network()
+    table = rows.table.rows(rows.calibration)
+    held_out = HeldOut.of(table, rows.soft.rows(rows.calibration))
+    size = (configuration.height, configuration.width)
+    logits_NL = network_logits(network, table.images, size, torch.device("cpu"))
     calibration = calibrate(held_out, logits_NL)
-    found = thresholds(held_out, calibrated(logits_NL, held_out.labels, calibration), wanted_rules)
-    return ServedNetwork(network, held_out.labels, calibration), found
+    found = thresholds(held_out, calibrated(logits_NL, table.labels, calibration), wanted_rules)
+    return ServedNetwork(network, table.labels, calibration), found
 
 
 def _variants(
@@ -132,13 +142,14 @@ def _variants(
     """Every variant asked for, measured on the test sets where it may be kept."""
     if not precisions:
         return []
-    tested = rows.table.rows(np.asarray(rows.table.splits) == "test")
+    table = rows.table
+    tested = table.rows(np.asarray(table.splits) == "test")
     tests = {name: tested.rows(rows_from(tested, sources)) for name, sources in test_sets.items()}
-    maker = VariantMaker(float32, output, rows, tests)
+    maker = VariantMaker(float32, output, table.rows(rows.train), table.rows(rows.validation), tests)
     made = [maker.made(precision) for precision in precisions]
     for variant in made:
         if variant.holds:
-            found = measured(variant.path, rows.table, test_sets)
+            found = measured(variant.path, table, test_sets)
             with_figures(variant.path, tuple(found), Artifact.read(variant.path).metadata)
     return made
 

@@ -7,13 +7,14 @@ from sklearn.linear_model import LogisticRegression
 from sklearn.metrics import log_loss
 
 from model_training.calibration import IDENTITY, calibrate, calibrated
+from model_training.held_out import HeldOut
 from service.inference.artifact import Calibration
 from tests.model_training.tables import table_of
 
 
 def calibration_of(entries, logits):
     table = table_of([[int(entry)] for entry in entries], labels=("car",))
-    return calibrate(table, np.asarray(logits, np.float32)[:, None])["car"]
+    return calibrate(HeldOut.of(table), np.asarray(logits, np.float32)[:, None])["car"]
 
 
 def planted(temperature, bias, count=20_000):
@@ -73,3 +74,19 @@ def test_calibrated_probability_by_hand():
     found = calibrated(np.array([[1.0, -1.0]], np.float32), ("stop_sign", "car"), calibration)
     # stop_sign keeps its logit 1; car's is -1 / 2 + 0.5 = 0.
     assert found == pytest.approx(np.array([[1 / (1 + np.exp(-1)), 0.5]]))
+
+
+def test_unlabelled_entries_count_as_much_as_their_teacher_is_reliable():
+    """As in a logistic regression in which each frame is there twice, present and absent, weighed by how likely.
+
+    The reliable half of the frames says one thing and the other half another, so that the weights matter.
+    """
+    logits = np.random.default_rng(5).normal(0, 2, 5000)
+    reliable = np.arange(5000) % 2 == 0
+    targets = np.where(reliable, expit(logits / 2), expit(3 - logits))
+    weights = np.where(reliable, 1.0, 0.1)
+    found = calibrate(HeldOut(("car",), targets[:, None], weights[:, None]), logits[:, None])["car"]
+    kinds, counts = np.repeat([1, 0], 5000), np.concatenate([weights * targets, weights * (1 - targets)])
+    line = LogisticRegression(C=np.inf).fit(np.tile(logits, 2)[:, None], kinds, counts)
+    assert 1 / found.temperature == pytest.approx(line.coef_[0, 0], abs=2e-3)
+    assert found.bias == pytest.approx(line.intercept_[0], abs=2e-3)
