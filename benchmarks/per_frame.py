@@ -204,7 +204,7 @@ def page(run: Run, found: Sequence[Timing], compared: Sequence[Ratio]) -> str:
             "# From a JPEG to an answer per label, on one core",
             "",
             f"{run.rounds} frames of {run.frames}, one thread pinned to one core of {run.cpu}, ONNX Runtime "
-            f"{run.onnxruntime}, {run.date}. roadcue is {run.model}; its float16 file is made for GPUs and a fallback on "
+            f"{run.onnxruntime}, {run.date}. roadcue is {run.model}; its float16 file is for GPUs, a fallback on "
             "a CPU.",
             "",
             f"    {run.command}",

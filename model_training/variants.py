@@ -23,7 +23,6 @@ from model_training.label_table import LabelTable
 from model_training.onnx_export import write
 from model_training.parity import SetParity, map_parity
 from model_training.quantization import RANGE_METHODS, RangeMethod, quantized
-from model_training.training_rows import TrainingRows
 from service.inference.artifact import Artifact, Precision, SelfTestVector, variant_path
 from service.inference.session import ModelSession
 
@@ -62,13 +61,21 @@ class Variant:
 class VariantMaker:
     """Makes and judges the variants of the file at `float32`, whose answers it keeps for that.
 
-    `destination` is where the float32 file is going to lie, `tests` are the sets of test rows.
+    `destination` is where the float32 file is going to lie; ranges are learned from the rows of `train`, chosen by
+    those of `validation`, and `tests` are the sets of test rows.
     """
 
-    def __init__(self, float32: Path, destination: Path, rows: TrainingRows, tests: Mapping[str, LabelTable]) -> None:
-        self._float32, self._destination, self._rows = Artifact.read(float32), destination, rows
+    def __init__(
+        self,
+        float32: Path,
+        destination: Path,
+        train: LabelTable,
+        validation: LabelTable,
+        tests: Mapping[str, LabelTable],
+    ) -> None:
+        self._float32, self._destination, self._train = Artifact.read(float32), destination, train
         self._size = (self._float32.metadata.input.height, self._float32.metadata.input.width)
-        self._sets = {VALIDATION: rows.table.rows(rows.validation), **tests}
+        self._sets = {VALIDATION: validation, **tests}
         self._expected = self._answers(self._float32)
 
     def made(self, precision: VariantPrecision) -> Variant:
@@ -113,9 +120,8 @@ class VariantMaker:
 
     def _learning_frames(self) -> Iterator[NDArray[np.uint8]]:
         """Train frames as the service decodes them."""
-        table = self._rows.table.rows(self._rows.train)
-        frames = EvaluationFrames(tuple(table.images), *self._size)
-        return (frames[row] for row in spread_over_sources(table.sources, LEARNING_FRAMES))
+        frames = EvaluationFrames(tuple(self._train.images), *self._size)
+        return (frames[row] for row in spread_over_sources(self._train.sources, LEARNING_FRAMES))
 
 
 def unproven_path(path: Path) -> Path:

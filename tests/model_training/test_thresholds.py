@@ -1,11 +1,15 @@
+import re
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from sklearn.metrics import f1_score
+from sklearn.metrics import f1_score, precision_score, recall_score
 
+from model_training.errors import InvalidConfiguration, ThresholdUnreachable
 from model_training.held_out import HeldOut
-from model_training.thresholds import UNDECIDED, rules, thresholds
+from model_training.thresholds import UNDECIDED, rules, thresholds, told
+from service.inference.artifact import ThresholdRule
 from tests.model_training.tables import table_of
 
 
@@ -92,3 +96,106 @@ def weighed_threshold(rule):
 )
 def test_expected_hits_decide_where_a_teacher_says_how_likely_a_label_is(rule, threshold):
     assert weighed_threshold(rule) == pytest.approx(threshold)
+
+
+# Present, absent, present, present, absent from the highest score down: precision is 1, 1/2, 2/3, 3/4 from each of the
+# four upper scores on, recall 1/3, 1/3, 2/3, 1.
+MIXED = ([1, 0, 1, 1, 0], [0.9, 0.8, 0.6, 0.4, 0.2])
+
+
+@pytest.mark.parametrize(
+    ("rule", "threshold"),
+    [
+        ("precision=0.75", 0.3),
+        ("precision=0.7", 0.3),
+        ("precision=0.76", 0.85),
+        ("precision=1", 0.85),
+        ("recall=0.3", 0.85),
+        ("recall=0.34", 0.5),
+        ("recall=0.66", 0.5),
+        ("recall=1", 0.3),
+        ("f1", 0.3),
+    ],
+)
+def test_threshold_follows_its_rule(rule, threshold):
+    """The lowest with the precision, the highest with the recall; F1 is 6/7 from 0.4 on."""
+    assert threshold_of(*MIXED, rule) == pytest.approx(threshold)
+
+
+@settings(deadline=None, max_examples=50)
+@given(
+    st.lists(st.tuples(st.sampled_from([1, 0, -1]), st.floats(0, 1)), min_size=4, max_size=25),
+    st.sampled_from(["precision", "recall"]),
+    st.integers(1, 10),
+)
+def test_rule_holds_at_the_threshold_and_at_none_beyond_it(rows, metric, tenths):
+    """Beyond: below it for a precision, above it for a recall; sklearn counts."""
+    entries, scores = (np.array(column) for column in zip(*rows, strict=True))
+    known = entries >= 0
+    truth, values = entries[known], scores[known]
+    measure = {"precision": precision_score, "recall": recall_score}[metric]
+    reached = [
+        level for level in np.unique(values)[1:] if measure(truth, values >= level, zero_division=0.0) >= tenths / 10
+    ]
+    try:
+        found = threshold_of(entries, scores, f"{metric}={tenths / 10}")
+    except ThresholdUnreachable:
+        assert not reached or len(set(truth.tolist())) < 2
+    else:
+        expected = values >= (min(reached) if metric == "precision" else max(reached))
+        assert ((values >= found) == expected).all()
+
+
+def test_rule_that_no_threshold_satisfies_says_what_is_reachable():
+    entries, scores = [0, 1, 1, 0], [0.9, 0.8, 0.7, 0.1]
+    said = (
+        r"car: no threshold has precision >= 0.9 on the 4 entries .* highest is 0\.6667, from the probability 0\.7 on"
+    )
+    with pytest.raises(ThresholdUnreachable, match=said):
+        threshold_of(entries, scores, "precision=0.9")
+
+
+def test_recall_that_only_always_present_would_reach_is_unreachable():
+    """The lowest score is a present one: to find it, everything would have to be called present."""
+    with pytest.raises(ThresholdUnreachable, match=r"recall >= 1 .* the highest is 0\.5000"):
+        threshold_of([1, 0, 1], [0.9, 0.5, 0.1], "recall=1")
+
+
+@pytest.mark.parametrize("entries", [[1, 1, 1], [0, 0, 0], [-1, -1, -1]])
+def test_label_of_one_kind_has_no_precision_to_aim_at(entries):
+    with pytest.raises(ThresholdUnreachable, match=r"car: the [03] entries .* give it --threshold car:f1"):
+        threshold_of(entries, [0.9, 0.8, 0.1], "precision=0.5")
+
+
+def test_labels_own_rule_outweighs_the_one_for_all():
+    found = rules(["recall=0.9", "stop_sign:precision=0.95", "tram:f1"], ["car", "stop_sign", "tram"])
+    assert found == {
+        "car": ThresholdRule(metric="recall", at_least=0.9),
+        "stop_sign": ThresholdRule(metric="precision", at_least=0.95),
+        "tram": ThresholdRule(),
+    }
+    assert set(rules([], ["car", "tram"]).values()) == {ThresholdRule()}
+
+
+@pytest.mark.parametrize(
+    ("choices", "message"),
+    [
+        (["best"], "'best' is not [LABEL:]f1"),
+        (["precision"], "'precision' is not"),
+        (["precision=high"], "'precision=high' is not"),
+        (["precision=0"], "'precision=0' is not"),
+        (["recall=1.1"], "'recall=1.1' is not"),
+        (["f1=0.5"], "'f1=0.5' is not"),
+        (["tarm:f1"], "'tarm' is no label; the labels are car, tram"),
+        (["f1", "recall=0.5"], "all labels had a rule before"),
+        (["car:f1", "car:recall=0.5"], "car had a rule before"),
+    ],
+)
+def test_choice_that_is_no_rule_is_named_with_what_is_allowed(choices, message):
+    with pytest.raises(InvalidConfiguration, match=re.escape(message)):
+        rules(choices, ["car", "tram"])
+
+
+def test_rule_is_told_in_words():
+    assert told(ThresholdRule()) == "best F1"
+    assert told(ThresholdRule(metric="recall", at_least=0.98)) == "highest with recall >= 0.98"

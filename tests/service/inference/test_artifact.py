@@ -315,3 +315,23 @@ def test_self_test_vector_of_a_slice_holds_its_pixels() -> None:
     view_HWC = large_HWC[::2, ::-2, ::-1]
     vector = SelfTestVector.of(view_HWC, np.array([0.5], np.float32), tolerance=1e-3)
     np.testing.assert_array_equal(vector.frame(3, 4), view_HWC)
+
+
+def test_file_of_schema_1_is_read_and_its_thresholds_were_the_best_f1(path: Path) -> None:
+    """Files written before thresholds had a rule."""
+    document = tiny_metadata().model_dump(mode="json")
+    labels = [{name: value for name, value in label.items() if name != "rule"} for label in document["labels"]]
+    write_tiny_model(path, metadata_json=json.dumps({**document, "schema_version": 1, "labels": labels}))
+    metadata = Artifact.read(path).metadata
+    assert metadata.schema_version == 1
+    assert [label.rule.metric for label in metadata.labels] == ["f1", "f1"]
+
+
+@pytest.mark.parametrize("rule", [{"metric": "f1", "at_least": 0.5}, {"metric": "recall"}, {"metric": "accuracy"}])
+def test_rule_of_a_threshold_that_says_nothing_is_refused(path: Path, rule: dict[str, object]) -> None:
+    """The best F1 has no aim, precision and recall need one."""
+    document = tiny_metadata().model_dump(mode="json")
+    document["labels"][0]["rule"] = rule
+    write_tiny_model(path, metadata_json=json.dumps(document))
+    with pytest.raises(ModelFileError, match=r"labels\.0\.rule"):
+        Artifact.read(path)
