@@ -43,6 +43,11 @@ def verify(served: ServedNetwork, path: Path, images: Sequence[Path]) -> Parity:
     if not images:
         raise ParityError("there are no frames to verify on")
     artifact = Artifact.read(path)
+    if (precision := artifact.metadata.precision) != "float32":
+        raise ParityError(
+            f"{path} is {precision}; only a float32 file is held to its network, and a variant to the float32 file: "
+            "roadcue-train export did that"
+        )
     session = ModelSession(artifact, device="cpu")
     session.check_self_test()
     size = artifact.metadata.input

@@ -71,11 +71,19 @@ def trained(data: Path) -> Path:
 
 
 @pytest.fixture(scope="module")
-def model(trained: Path, data: Path) -> Path:
+def told(trained: Path, data: Path) -> str:
+    """What the export said."""
     path = data.parent / "painted.onnx"
-    told = succeeded("export", trained, data, "--output", path, "--name", "painted", "--test-set", "held_out=gallery")
+    # Of an older export, which the service would refuse beside a new file.
+    path.with_name("painted.int8.onnx").write_text("old")
+    flags = ("--name", "painted", "--threshold", "green:recall=0.7", "--test-set", "held_out=gallery", "--overwrite")
+    return succeeded("export", trained, data, "--output", path, *flags)
+
+
+@pytest.fixture(scope="module")
+def model(told: str, data: Path) -> Path:
     assert "Verified: self-test reproduced" in told
-    return path
+    return data.parent / "painted.onnx"
 
 
 def test_run_leaves_a_table_and_a_plot_of_its_epochs(trained: Path) -> None:
@@ -103,6 +111,36 @@ def test_exported_model_answers_over_http(model: Path, data: Path) -> None:
     for frame in reply["frames"]:
         decided = [label for label, p in frame["probabilities"].items() if p >= reply["thresholds"][label]]
         assert frame["labels"] == decided
+
+
+@pytest.mark.parametrize("precision", ["int8", "float16"])
+def test_variants_are_written_as_far_as_they_hold(model: Path, told: str, precision: str) -> None:
+    """Whether this network's do, is seen on a handful of frames; the export and its card say it, and why."""
+    judged = next(line for line in told.splitlines() if line.startswith(f"{precision}: mean average precision"))
+    path = model.with_name(f"painted.{precision}.onnx")
+    assert path.exists() == ("Not written" not in judged)
+    assert f"| {precision} | {'yes' if path.exists() else 'no'} |" in model.with_suffix(".md").read_text()
+    assert not list(model.parent.glob("*.unproven*"))
+    if path.exists():
+        variant, float32 = Artifact.read(path).metadata, Artifact.read(model).metadata
+        assert (variant.precision, variant.created) == (precision, float32.created)
+        figures = [{f.test_set for f in one.figures} for one in (variant, float32)]
+        assert figures == [{"held_out"}, {"held_out"}]
+
+
+def test_thresholds_carry_the_rule_they_were_chosen_by(model: Path) -> None:
+    """In the file and in its card."""
+    red, green = Artifact.read(model).metadata.labels
+    assert (red.rule.metric, green.rule.metric, green.rule.at_least) == ("f1", "recall", 0.7)
+    assert "| highest with recall >= 0.7 |" in model.with_suffix(".md").read_text()
+
+
+def test_rule_for_a_label_that_is_none_is_refused(trained: Path, data: Path, tmp_path: Path) -> None:
+    """Before anything is written."""
+    refused = run("export", trained, data, "--output", tmp_path / "m.onnx", "--threshold", "blue:f1")
+    assert refused.returncode == 1
+    assert "'blue' is no label; the labels are red, green" in refused.stderr
+    assert not list(tmp_path.iterdir())
 
 
 def test_card_and_metadata_carry_what_evaluate_prints(model: Path, data: Path) -> None:
@@ -145,7 +183,8 @@ def test_data_without_test_rows_are_exported_without_figures(trained: Path, data
     boxes = (plain / "boxes.csv").read_text().splitlines()
     known = {row.split(",")[0] for row in rows if ",test," not in row}
     (plain / "boxes.csv").write_text("\n".join(row for row in boxes if row.split(",")[0] in known) + "\n")
-    succeeded("export", trained, plain / "data.toml", "--output", tmp_path / "plain.onnx")
+    succeeded("export", trained, plain / "data.toml", "--output", tmp_path / "plain.onnx", "--variant", "none")
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["plain", "plain.md", "plain.onnx"]
     metadata = Artifact.read(tmp_path / "plain.onnx").metadata
     assert (metadata.figures, metadata.licence) == ((), "unstated")
     assert "## Figures" not in (tmp_path / "plain.md").read_text()

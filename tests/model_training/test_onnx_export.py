@@ -19,7 +19,15 @@ from model_training.parity import verify
 from model_training.trainer import Trainer
 from model_training.training_rows import TrainingRows
 from service.errors import SelfTestFailed
-from service.inference.artifact import METADATA_KEY, Artifact, Calibration, Figure, ModelMetadata, enlarge
+from service.inference.artifact import (
+    METADATA_KEY,
+    Artifact,
+    Calibration,
+    Figure,
+    ModelMetadata,
+    ThresholdRule,
+    enlarge,
+)
 from service.inference.session import ModelSession
 from tests.model_training.painted_frames import LABELS, write_painted_frames
 from tests.model_training.test_trainer import CONFIGURATION as SMALL
@@ -28,6 +36,7 @@ from tests.model_training.test_trainer import painted_rows
 CONFIGURATION = SMALL.model_copy(update={"epochs": 12, "patience": 12})
 CALIBRATION = {"red": Calibration(temperature=2.0, bias=0.5), "green": Calibration(temperature=0.5, bias=-1.0)}
 THRESHOLDS = {"red": 0.4, "green": 0.6}
+RULES = {"red": ThresholdRule(metric="recall", at_least=0.9), "green": ThresholdRule()}
 FIGURE = Figure(test_set="t", label="red", metric="average_precision", value=1, low=1, high=1, n=3, positives=2)
 
 
@@ -58,7 +67,7 @@ def served(rows: TrainingRows, tmp_path_factory: pytest.TempPathFactory) -> Serv
 
 @pytest.fixture(scope="module")
 def metadata(served: ServedNetwork, table: LabelTable) -> ModelMetadata:
-    return describe(served, CONFIGURATION, table, THRESHOLDS, Identity("painted", "1.2.3", "CC-BY-4.0"))
+    return describe(served, CONFIGURATION, table, THRESHOLDS, Identity("painted", "1.2.3", "CC-BY-4.0"), RULES)
 
 
 @pytest.fixture(scope="module")
@@ -101,6 +110,7 @@ def test_metadata_says_everything_a_consumer_needs(exported: Path, table: LabelT
     told = Artifact.read(exported).metadata
     assert (told.name, told.version, told.licence, told.precision) == ("painted", "1.2.3", "CC-BY-4.0", "float32")
     assert [(label.key, label.threshold) for label in told.labels] == [("red", 0.4), ("green", 0.6)]
+    assert [label.rule for label in told.labels] == [ThresholdRule(metric="recall", at_least=0.9), ThresholdRule()]
     assert (told.input.height, told.input.width, told.input.resize) == (64, 96, "stretch")
     assert told.evidence_grid == (8, 12)
     assert told.calibration == CALIBRATION
@@ -170,6 +180,15 @@ def test_verify_without_frames_proves_nothing_and_says_so(served: ServedNetwork,
     """An empty list is not a success."""
     with pytest.raises(ParityError, match="no frames"):
         verify(served, exported, [])
+
+
+def test_verify_holds_no_variant_to_the_network(
+    served: ServedNetwork, exported: Path, metadata: ModelMetadata, table: LabelTable, tmp_path: Path
+) -> None:
+    """Its answers differ by more than the order of a sum, and that is no fault to export it again for."""
+    write(onnx.load(exported), metadata.model_copy(update={"precision": "int8"}), tmp_path / "painted.int8.onnx")
+    with pytest.raises(ParityError, match=r"painted\.int8\.onnx is int8; only a float32 file"):
+        verify(served, tmp_path / "painted.int8.onnx", table.images)
 
 
 def test_metadata_is_one_json_document_under_one_key(exported: Path) -> None:

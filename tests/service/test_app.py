@@ -147,3 +147,14 @@ async def test_a_folder_for_uncertain_frames_that_cannot_be_used_fails_the_start
     async with running(app):
         await wait_until(lambda: app.state.lifecycle.stage == "failed")
     assert str(app.state.lifecycle.failure).startswith(f"uncertain frames cannot be kept in {tmp_path / 'file'}: ")
+
+
+async def test_start_is_logged_with_the_precision_that_runs_and_why(
+    open_client: OpenClient, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level("INFO", "service.app")
+    async with open_client(variant="float32"):
+        pass
+    (ready,) = [record for record in caplog.records if record.message == "ready"]
+    assert vars(ready)["precision"] == "float32"
+    assert vars(ready)["precision_reason"] == "variant=float32 was asked for"

@@ -72,6 +72,21 @@ def test_json_has_the_form_of_the_service(model: Path, frames: Path) -> None:
     assert bad["problem"]["code"] == "unsupported_image"
 
 
+def test_it_says_which_precision_runs_and_why(model: Path, frames: Path) -> None:
+    """On standard error, apart from the results."""
+    said = predict(model, frames / "b.png").stderr
+    assert "tiny 0.0.1, float32 on CPUExecutionProvider: auto takes float32: tiny.int8.onnx" in said
+
+
+def test_variant_that_is_not_there_is_one_line_and_code_1(
+    model: Path, frames: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with pytest.raises(SystemExit) as ended:
+        main(["predict", "--model", str(model), "--device", "cpu", "--variant", "int8", str(frames)])
+    assert ended.value.code == 1
+    assert "roadcue: variant=int8 was asked for" in capsys.readouterr().err
+
+
 def test_table_shows_every_frame(model: Path, frames: Path) -> None:
     (frames / "[red]odd[red].png").write_bytes(encoded(255, 0, 0))
     result = predict(model, frames / "b.png", frames / "[red]odd[red].png", "--format", "table")

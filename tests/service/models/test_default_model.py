@@ -8,9 +8,10 @@ from pathlib import Path
 
 import pytest
 
-from service.inference.artifact import Artifact
+from service.inference.artifact import Artifact, Precision
 from service.inference.decoding import FrameLimits
 from service.inference.detector import load_detector
+from service.inference.variants import files_beside, open_model
 from service.settings import Settings
 
 TEST_SETS = {
@@ -38,6 +39,16 @@ def test_it_was_exported_from_a_committed_state(embedded: Artifact) -> None:
     assert (metadata.name, metadata.licence) == ("street", "Apache-2.0")
     assert metadata.training_data.licences == ("CC-BY-4.0", "CC0-1.0")
     assert re.fullmatch("[0-9a-f]{40}", metadata.git_revision)
+
+
+@pytest.mark.parametrize("precision", ["int8", "float16"])
+def test_variants_beside_it_run_and_keep_its_ranking(embedded: Artifact, precision: Precision) -> None:
+    """Each within 0.005 of its mean average precision on every test set; one that was not within is not there."""
+    if precision not in files_beside(embedded.path):
+        pytest.skip(f"the embedded model has no {precision} file")
+    variant = open_model(embedded.path, "cpu", precision).artifact.metadata
+    means = [{f.test_set: f.value for f in one.figures if f.label == "mean"} for one in (variant, embedded.metadata)]
+    assert means[0] == pytest.approx(means[1], abs=0.005 + 1e-4)  # the figures have four digits
 
 
 def test_it_reaches_what_a_first_model_must(embedded: Artifact) -> None:
