@@ -167,7 +167,7 @@ def _put_in_place(made: Sequence[Variant], output: Path) -> list[Path]:
 def _judgement(variant: Variant) -> str:
     """What became of a variant, with its figures."""
     sets = ", ".join(f"{found.name} {found.variant:.4f} ({found.difference:+.4f})" for found in variant.parity)
-    told = f"{variant.precision}: mean average precision {sets}; float32's in brackets subtracted"
+    told = f"{variant.precision}: mean average precision (and its difference from float32's): {sets}"
     if variant.holds:
         return told
     return f"{told}. Not written: it differs by more than {LARGEST_MAP_DIFFERENCE:g}"

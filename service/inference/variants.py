@@ -85,17 +85,20 @@ def _choices_of_auto(given: Artifact, provider: str) -> Iterator[_Choice]:
 
 
 def _asked_for(given: Artifact, variant: Precision) -> Artifact:
+    own = given.metadata.precision
+    if own != "float32":
+        raise ModelFileError(
+            f"variant={variant} was asked for, but {given.path} is {own}; name the float32 file as the model, beside "
+            "which its variants are looked for, or choose variant=auto"
+        )
     files = files_beside(given.path)
-    if given.metadata.precision == "float32" and variant in files:
-        return _variant_of(given, files[variant], variant)
-    there = ", ".join(
-        f"{path.name} ({given.metadata.precision if path == given.path else precision})"
-        for precision, path in files.items()
-    )
-    raise ModelFileError(
-        f"variant={variant} was asked for, but {variant_path(given.path, variant)} is not there; there is {there}. "
-        "Choose variant=auto, name the float32 file as the model, or write the variant: roadcue-train export"
-    )
+    if variant not in files:
+        there = ", ".join(f"{path.name} ({precision})" for precision, path in files.items())
+        raise ModelFileError(
+            f"variant={variant} was asked for, but {variant_path(given.path, variant)} is not there; there is {there}. "
+            "Choose variant=auto, or write the variant: roadcue-train export"
+        )
+    return _variant_of(given, files[variant], variant)
 
 
 def _variant_of(given: Artifact, path: Path, precision: Precision) -> Artifact:
