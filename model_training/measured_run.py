@@ -127,7 +127,8 @@ class MeasuredRun:
         result = RunResult.load(self.folder, self.configuration)
         if result is not None and result.data != self.data:
             raise CheckpointError(
-                f"{self.folder} was trained on other data; use the data as it was, or another --output"
+                f"{self.folder} was trained on other data or another number of frames; use both as they were, or "
+                "another --output"
             )
         return result is not None
 

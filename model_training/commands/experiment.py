@@ -71,7 +71,7 @@ def command(
         return
     _train(Runs(wanted, table, data_digest(table), output, training_device(device)), rows, console)
     _report(wanted, output, document, console)
-    click.echo(f"Next: --document FILE.md --report-only puts {quoted(output / MARKDOWN)} into FILE.md")
+    click.echo(f"Next: look at {quoted(output / MARKDOWN)}; --report-only writes it anew")
 
 
 def _planned(file: Path, table: LabelTable, teacher: Path | None) -> Plan:

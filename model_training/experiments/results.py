@@ -67,7 +67,7 @@ class RunRecord(BaseModel):
 class Results(BaseModel):
     """The experiments as they stand: the plan, every run, every arm against the base; the base itself comes first."""
 
-    model_config = ConfigDict(frozen=True, ser_json_inf_nan="constants")
+    model_config = ConfigDict(frozen=True)
 
     plan: Plan
     method: str
@@ -108,8 +108,8 @@ def gathered(plan: Plan, folder: Path, measure: Measure, resamples: int = 2000) 
 def frame_times(arms: Sequence[Arm], rounds: int = ROUNDS) -> FrameTimes:
     """Time a frame through the networks of `arms` in turn, on one thread of ONNX Runtime; like ones are timed once."""
     networks = {arm.name: _network(arm.configuration) for arm in arms}
-    answers = {network: _answer(arm.configuration) for network, arm in zip(networks.values(), arms, strict=True)}
-    times = interleaved(answers, rounds)
+    distinct = dict(zip(networks.values(), arms, strict=True))
+    times = interleaved({network: _answer(arm.configuration) for network, arm in distinct.items()}, rounds)
     return {name: times[network] for name, network in networks.items()}
 
 

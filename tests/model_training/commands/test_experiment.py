@@ -47,6 +47,14 @@ def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder / "data.toml"
 
 
+@pytest.fixture
+def untimed(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Spares a test the seconds in which networks are written and timed."""
+    monkeypatch.setattr(
+        "model_training.commands.experiment.frame_times", lambda arms: {arm.name: (1.0, 1.0) for arm in arms}
+    )
+
+
 @pytest.fixture(scope="module")
 def plan(tmp_path_factory: pytest.TempPathFactory) -> Path:
     path = tmp_path_factory.mktemp("plan") / "plan.toml"
@@ -82,6 +90,7 @@ def test_every_run_leaves_what_it_says_and_the_whole_its_figures(done: Path) -> 
     assert not (done / "seed_3" / "base" / "resume.pt").exists()
 
 
+@pytest.mark.usefixtures("untimed")
 def test_the_report_is_written_anew_without_training(done: Path, data: Path, plan: Path, tmp_path: Path) -> None:
     """And into a document, between its marks."""
     folder = tmp_path / "copy"
@@ -93,6 +102,7 @@ def test_the_report_is_written_anew_without_training(done: Path, data: Path, pla
     assert "| mosaics |" in document.read_text()
 
 
+@pytest.mark.usefixtures("untimed")
 def test_going_on_trains_what_the_plan_has_more_and_keeps_the_rest(done: Path, data: Path, tmp_path: Path) -> None:
     folder, longer = tmp_path / "copy", tmp_path / "plan.toml"
     shutil.copytree(done, folder)
