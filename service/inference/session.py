@@ -117,9 +117,6 @@ class ModelSession:
         options.inter_op_num_threads = 1
         # Idle threads that spin take the cores from decoding.
         options.add_session_config_entry("session.intra_op.allow_spinning", "0")
-        # On x64 CPUs without VNNI the 8-bit kernels add pairs of products in 16 bits and saturate; with this, and on
-        # those CPUs alone, ONNX Runtime takes slower ones that do not, and int8 answers the same everywhere.
-        options.add_session_config_entry("session.x64quantprecision", "1")
         return onnxruntime.InferenceSession(self._artifact.content, options, providers=providers)
 
 
