@@ -54,8 +54,8 @@ class Variant:
 
     @property
     def holds(self) -> bool:
-        """Whether it may take float32's place, wherever it was measured."""
-        return all(measured.holds for measured in self.parity)
+        """Whether it may take float32's place, wherever it was measured; without rows to judge it, it may not."""
+        return bool(self.parity) and all(measured.holds for measured in self.parity)
 
 
 class VariantMaker:

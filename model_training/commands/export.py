@@ -166,6 +166,8 @@ def _put_in_place(made: Sequence[Variant], output: Path) -> list[Path]:
 
 def _judgement(variant: Variant) -> str:
     """What became of a variant, with its figures."""
+    if not variant.parity:
+        return f"{variant.precision}: not written, no label has both kinds of known entries on the validation rows"
     sets = ", ".join(f"{found.name} {found.variant:.4f} ({found.difference:+.4f})" for found in variant.parity)
     told = f"{variant.precision}: mean average precision (and its difference from float32's): {sets}"
     if variant.holds:

@@ -7,7 +7,7 @@ import pytest
 
 from model_training import variants
 from model_training.data_description import load
-from model_training.variants import VARIANTS, VariantMaker, spread_over_sources
+from model_training.variants import VARIANTS, Variant, VariantMaker, spread_over_sources
 from service.inference.artifact import Artifact
 from service.inference.session import ModelSession
 from tests.model_training.painted_frames import write_painted_frames
@@ -67,6 +67,11 @@ def test_variant_that_ranks_frames_otherwise_does_not_hold(maker, monkeypatch):
     variant = maker.made("float16")
     assert not variant.holds
     assert min(found.difference for found in variant.parity) < -0.1
+
+
+def test_variant_that_no_rows_can_judge_does_not_hold():
+    """Frames of one kind rank alike under any model."""
+    assert not Variant("int8", Path("small.int8.onnx"), (), 1).holds
 
 
 def blind_network():
