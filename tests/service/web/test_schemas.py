@@ -59,8 +59,13 @@ async def test_examples_of_problems_stand_at_their_status(document: dict[str, An
 
 
 async def test_predict_documents_every_problem_it_answers_with(document: dict[str, Any]) -> None:
-    """All but those of other routes and of the command line."""
+    """All but those of other routes, of the command line and of the page that asks for answers."""
     elsewhere = {
+        "answered_elsewhere",
+        "label_folder_busy",
+        "uncertain_frames_lost",
+        "unlisted_frame",
+        "unreadable_label_table",
         "draining",
         "startup_failed",
         "unreadable_file",
