@@ -18,7 +18,7 @@ from onnx import numpy_helper
 from service.errors import ProviderUnavailable, SelfTestFailed
 from service.inference import session as session_module
 from service.inference.artifact import Artifact, SelfTestVector
-from service.inference.session import CPU, CUDA, ModelSession
+from service.inference.session import CPU, CUDA, ModelSession, adds_bytes_exactly
 from service.settings import Settings
 from tests.tiny_model import GRID, HEIGHT, WIDTH, tiny_metadata, write_tiny_model
 
@@ -329,3 +329,30 @@ def test_embedded_model_reproduces_its_self_test_on_cuda() -> None:
     seen, expected = cuda.run(frames_BHWC), cpu.run(frames_BHWC)
     np.testing.assert_allclose(seen.probabilities_BL, expected.probabilities_BL, atol=1e-3)
     np.testing.assert_allclose(seen.evidence_BLhw, expected.evidence_BLhw, atol=1e-3)
+
+
+@pytest.mark.parametrize(
+    ("flags", "exact"),
+    [
+        ("flags\t\t: fpu avx2 avx512f avx512_vnni sha_ni", True),
+        ("flags\t\t: fpu avx2 avx_vnni", True),
+        ("flags\t\t: fpu avx2 avx512f", False),
+        ("vmx flags\t: avx_vnni\nflags\t\t: fpu avx2", False),
+        ("model name\t: a processor that says nothing", False),
+    ],
+)
+def test_x64_processors_without_vnni_are_told_by_their_flags(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, flags: str, exact: bool
+) -> None:
+    """Saturation is what they differ in; other processors have no such kernels."""
+    (tmp_path / "cpuinfo").write_text(f"processor\t: 0\n{flags}\n")
+    monkeypatch.setattr("platform.machine", lambda: "x86_64")
+    assert adds_bytes_exactly(tmp_path / "cpuinfo") is exact
+    monkeypatch.setattr("platform.machine", lambda: "aarch64")
+    assert adds_bytes_exactly(tmp_path / "cpuinfo")
+
+
+def test_processor_that_cannot_be_asked_gets_the_exact_kernels(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """As on Windows, where there is no such file."""
+    monkeypatch.setattr("platform.machine", lambda: "AMD64")
+    assert not adds_bytes_exactly(tmp_path / "cpuinfo")
