@@ -3,9 +3,9 @@
 Static quantisation (Jacob et al., CVPR 2018) as ONNX Runtime's QDQ form: uint8 activations, whose ranges are learned
 from frames, and int8 weights, one scale per output channel. uint8 times int8 is what x64 and ARM have instructions for.
 
-x64 CPUs without VNNI add pairs of such products in 16 bits, where 2 x 255 x 127 saturates. On those the service asks ONNX
-Runtime for kernels that do not (`session.x64quantprecision`), which take as long as float32's. Weights of seven bits
-would fit everywhere, but double the rounding error: on validation rows they moved the default model's mean average
+x64 CPUs without VNNI add pairs of such products in 16 bits, where 2 x 255 x 127 saturates. On those the service asks
+ONNX Runtime for kernels that do not (`session.x64quantprecision`), which take as long as float32's. Weights of seven
+bits would fit everywhere, but double the rounding error: on validation rows they moved the default model's mean average
 precision by 0.0033, eight bits by 0.0016.
 
 # N = frames, H/W = frame height/width in pixels
