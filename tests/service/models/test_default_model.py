@@ -80,7 +80,7 @@ def test_figures_come_out_again_from_the_printed_command(
     assert done.returncode == 0, done.stderr
     measured = {(f["test_set"], f["label"], f["metric"]): f for f in json.loads(done.stdout)["figures"]}
     stored = {(f.test_set, f.label, f.metric): f for f in embedded.metadata.figures}
-    assert stored.keys() <= measured.keys()
+    assert stored.keys() == measured.keys()
     for key, figure in stored.items():
         assert (measured[key]["n"], measured[key]["positives"]) == (figure.n, figure.positives)
         # Another processor's kernels may swap two frames of nearly equal score.
