@@ -4,6 +4,7 @@ from collections.abc import Iterable, Sequence
 from typing import Final
 
 from model_training.parity import LARGEST_MAP_DIFFERENCE
+from model_training.reliability import disagreements
 from model_training.thresholds import told
 from model_training.variants import Variant
 from service.inference.artifact import Figure, ModelMetadata
@@ -33,6 +34,7 @@ def model_card(metadata: ModelMetadata, command: str, remarks: str = "", variant
             *_labels(metadata),
             *_data(metadata),
             *_figures(metadata, command),
+            *_disagreements(metadata),
             *_variants(variants),
             remarks.strip(),
             "",
@@ -85,6 +87,21 @@ def _figures(metadata: ModelMetadata, command: str) -> list[str]:
         f"| {' | '.join(FIGURE_COLUMNS)} |",
         "|" + "---|" * len(FIGURE_COLUMNS),
         *(f"| {' | '.join(_escaped(row))} |" for row in figure_rows(metadata.figures)),
+        "",
+    ]
+
+
+def _disagreements(metadata: ModelMetadata) -> list[str]:
+    found = disagreements(metadata.figures)
+    if not found:
+        return []
+    return [
+        "## Where tests disagree with the calibration",
+        "",
+        "On the rows that it was fitted on, the mean probability of a label is the share of frames that show it. It is "
+        "not on these, by more than which scenes happen to be in them explains:",
+        "",
+        *(f"- {sentence}" for sentence in found),
         "",
     ]
 

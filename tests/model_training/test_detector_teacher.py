@@ -17,7 +17,7 @@ SIDE, CELLS = 32, 16 + 4 + 1
 
 
 def write_detector(path, cells=(), side=SIDE, count=CELLS):
-    """A YOLOX file of two classes; `cells` maps a cell to its centre, log size, objectness and scores, the rest is 0."""
+    """A YOLOX file of two classes; `cells` gives some their centre, log size, objectness and scores, the rest is 0."""
     answer = np.zeros((1, count, 7), np.float32)
     for number, values in cells:
         answer[0, number] = values

@@ -109,3 +109,16 @@ def test_card_without_figures_has_no_section_for_them():
 def test_bar_in_the_name_of_a_test_set_does_not_break_the_table():
     card = model_card(metadata_of(figures=(figure("a|b", "red", METRICS[0], 0.9),)), COMMAND)
     assert {len(row) for row in tables(card) if "red" in row and "50" in row} == {8}
+
+
+def test_card_says_where_a_test_set_disagrees_with_the_calibration():
+    """0.15 with an interval from 0.10 to 0.20; on the other set the interval holds 0."""
+    off = Figure(
+        test_set="four", label="red", metric="calibration_gap", value=0.15, low=0.1, high=0.2, n=50, positives=20
+    )
+    fits = off.model_copy(update={"test_set": "two", "value": 0.01, "low": -0.03})
+    precisions = [figure(name, "red", "average_precision", 0.9) for name in ("four", "two")]
+    card = model_card(metadata_of(figures=(*precisions, off, fits)), COMMAND)
+    assert "- red in four: probabilities are too high by 0.150 on average (0.100 to 0.200, n 50)" in card
+    assert "red in two" not in card
+    assert "disagree" not in model_card(metadata_of(figures=tuple(precisions)), COMMAND)
