@@ -62,7 +62,7 @@ class TableSource(_Strict):
     format: Literal["table"]
     path: Path
     name: str | None = None
-    split: Literal["train", "test"] | None = None
+    split: Literal["train", "fit", "test"] | None = None
     licence: str = "unstated"
 
     def frames(
@@ -89,7 +89,7 @@ class _ClassSource(_Strict):
     exhaustive: tuple[str, ...] | None = None
     classes: dict[str, Meanings] = Field(default_factory=dict)
     group: str | None = None
-    split: Literal["train", "test"] | None = None
+    split: Literal["train", "fit", "test"] | None = None
     licence: str = "unstated"
     match: Match = "name"
 

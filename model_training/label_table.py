@@ -46,8 +46,9 @@ class LabelTable:
     row a frame: (m, L), as batches are indexed by frame.
 
     All other fields have one element per frame, N of them. `boxes` holds, per frame, the labels that are present and
-    whose boxes are complete; where a label is absent it has no box, so no key either. `splits` is "train", "test" or
-    "" where no source says. A frame that several sources know has their names and licences joined by "+" and " AND ".
+    whose boxes are complete; where a label is absent it has no box, so no key either. `splits` is "train", "test",
+    "fit" (to learn from only) or "" where no source says. A frame that several sources know has their names and licences
+    joined by "+" and " AND ".
     """
 
     labels: tuple[str, ...]
@@ -188,6 +189,9 @@ def _entry(said: set[int | None]) -> int:
 
 
 def _split_of(said: set[str | None]) -> str:
+    if said == {"fit"}:
+        # Another source that has the frame did not choose it for being hard.
+        return "fit"
     return "test" if "test" in said else "train" if "train" in said else ""
 
 
@@ -234,6 +238,6 @@ def _joined_groups(groups_of_rows: Iterable[tuple[str, ...]]) -> dict[str, str]:
 def _splits_by_scene(rows: Sequence[_Merged], scenes: Mapping[str, str], problems: Problems) -> tuple[str, ...]:
     tested = {scenes[row.groups[0]] for row in rows if row.split == "test"}
     for row in rows:
-        if scenes[row.groups[0]] in tested and any(frame.split == "train" for frame in row.frames):
+        if scenes[row.groups[0]] in tested and any(frame.split in ("train", "fit") for frame in row.frames):
             problems.note(Kind.LEAKAGE, row.image, None, f"scene {scenes[row.groups[0]]} is also in test; test wins")
     return tuple("test" if scenes[row.groups[0]] in tested else row.split for row in rows)

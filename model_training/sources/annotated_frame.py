@@ -23,7 +23,8 @@ class AnnotatedFrame:
     `entries` maps a label's key to 1 (present) or 0 (absent); a label that is not in it is unknown.
     `boxes` maps a label's key to all its boxes in this frame; a label without a key has no complete boxes.
     `group` names the scene: frames of one group stay on one side of every split.
-    `split` is "train", "test" or None where the source does not say.
+    `split` is "train", "test", "fit" (to learn from, but no fair sample to choose by or calibrate on) or None where the
+    source does not say.
     `place` is where the frame is annotated, for messages; None where nothing but the image's own path says that it is.
     """
 

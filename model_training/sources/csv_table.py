@@ -1,7 +1,7 @@
 """Our own label table: a folder with labels.csv and, where there are boxes, boxes.csv.
 
     labels.csv   image, one column per label (1 present, 0 absent, empty unknown), and optionally
-                 split (train, test or empty), group, source, licence
+                 split (train, fit: to learn from only, test, or empty), group, source, licence
     boxes.csv    image, label, x0, y0, x1, y1 in fractions of the frame's width and height
 
 Image paths are relative to the folder. Every box of a label whose entry is 1 is listed, or none is.
@@ -24,7 +24,7 @@ from service.inference.artifact import LABEL_KEY
 LABELS, BOXES = "labels.csv", "boxes.csv"
 ABOUT = ("image", "split", "group", "source", "licence")
 BOX_COLUMNS = ("image", "label", "x0", "y0", "x1", "y1")
-SPLITS = ("train", "test", "")
+SPLITS = ("train", "fit", "test", "")
 ENTRIES = ("0", "1", "")
 
 Row = Mapping[str, str]
@@ -110,7 +110,7 @@ class _Table:
             if row[label] not in ENTRIES:
                 return Kind.BAD_VALUE, f"{label} is {row[label]!r}; allowed are 0, 1 and empty"
         if row.get("split", "") not in SPLITS:
-            return Kind.BAD_VALUE, f"split is {row['split']!r}; allowed are train, test and empty"
+            return Kind.BAD_VALUE, f"split is {row['split']!r}; allowed are train, fit, test and empty"
         if image in first_line:
             return Kind.DUPLICATE, f"image {image} has a row already, in line {first_line[image]}"
         if not image or not (self.path.parent / image).is_file():

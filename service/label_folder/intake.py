@@ -91,7 +91,8 @@ class Intake:
     def _add(self, image: str, frame: UncertainFrame) -> None:
         self._tables.know(frame.probabilities)
         source = self._tables.folder.resolve().name
-        about = {"group": frame.group, "source": source, "licence": frame.licence}
+        # Chosen for being hard, so no fair sample: nothing is chosen by them or calibrated on them.
+        about = {"split": "fit", "group": frame.group, "source": source, "licence": frame.licence}
         self._tables.entries.rows[image] = {IMAGE: image, **about}
         self._tables.scores.rows[image] = _score_row(image, frame)
         if image in self._gone:

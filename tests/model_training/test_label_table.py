@@ -93,8 +93,15 @@ def test_scenes_that_share_a_frame_become_one_group(frame):
 
 
 def test_splits_of_the_sources_are_kept(frame):
-    frames = [frame(1, {}, split="train"), frame(2, {}, split="test"), frame(3, {})]
-    assert label_table(frames, LABELS).splits == ("train", "test", "")
+    frames = [frame(1, {}, split="train"), frame(2, {}, split="test"), frame(3, {}), frame(4, {}, split="fit")]
+    assert label_table(frames, LABELS).splits == ("train", "test", "", "fit")
+
+
+@pytest.mark.parametrize(("other", "kept"), [("train", "train"), (None, ""), ("test", "test"), ("fit", "fit")])
+def test_frame_that_another_source_has_too_is_not_only_to_learn_from(frame, other, kept):
+    """That source did not choose it for being hard."""
+    frames = [frame(1, {}, "a", split="fit"), frame(1, {}, "b", split=other)]
+    assert label_table(frames, LABELS).splits == (kept,)
 
 
 def test_test_wins_over_train_for_a_frame_and_for_its_whole_group_and_is_noted(frame):

@@ -142,3 +142,23 @@ def test_real_table_is_split_close_to_the_fractions_for_every_label(streetframes
             share_L = (table.entries_NL[rows] == value).sum(axis=0) / (usable_NL == value).sum(axis=0)
             np.testing.assert_allclose(share_L, FRACTIONS[name], atol=0.03)
         assert not any(table.splits[row] == "test" for row in rows)
+
+
+def test_rows_that_are_only_to_learn_from_go_to_the_first_split_and_change_no_other():
+    """They were chosen for being hard: what is held out stays what it is without them."""
+    fair = table_of([[i % 2] for i in range(40)])
+    more = table_of([[i % 2] for i in range(60)], splits=["train"] * 40 + ["fit"] * 20)
+    before, after = (split_by_group(table, FRACTIONS, seed=4) for table in (fair, more))
+    first, *others = FRACTIONS
+    assert all(before[name].tolist() == after[name].tolist() for name in others)
+    assert after[first].tolist() == [*before[first].tolist(), *range(40, 60)]
+
+
+def test_scene_that_is_also_in_a_fair_sample_may_be_held_out():
+    """Of one scene, some rows drawn fairly and some kept for being hard: it is dealt out like any other."""
+    table = table_of(
+        [[i % 2] for i in range(40)], groups=[f"g{i // 2}" for i in range(40)], splits=["train", "fit"] * 20
+    )
+    split = split_by_group(table, FRACTIONS, seed=0)
+    assert all(len(rows) for rows in split.values())
+    assert len({table.groups[row] for rows in split.values() for row in rows}) == 20

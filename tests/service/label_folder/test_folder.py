@@ -31,7 +31,7 @@ def test_a_kept_frame_is_its_bytes_a_row_of_unknown_entries_and_its_scores(folde
     assert folder.keep([frame], ROOMY) == ["kept"]
     image = f"images/{hashlib.sha256(frame.data).hexdigest()[:32]}.jpg"
     assert (folder.path / image).read_bytes() == frame.data
-    about = {"split": "", "group": "drive 1", "source": "uncertain", "licence": "CC0-1.0"}
+    about = {"split": "fit", "group": "drive 1", "source": "uncertain", "licence": "CC0-1.0"}
     assert rows(folder.path) == [{"image": image, "car": "", "sign": "", **about}]
     model = {"model": "street", "model_version": "1.0.0", "distance": "0.2500", "near": "car", "cannot_tell": ""}
     assert rows(folder.path, "scores.csv") == [
@@ -45,7 +45,7 @@ def test_training_reads_the_table_and_takes_scores_for_no_labels(folder: LabelFo
     found = list(csv_table.frames(folder.path, Problems("stop")))
     assert [frame.entries for frame in found] == [{}, {}]
     assert {(frame.group, frame.source, frame.licence, frame.split) for frame in found} == {
-        ("drive 1", "uncertain", "CC0-1.0", None)
+        ("drive 1", "uncertain", "CC0-1.0", "fit")
     }
 
 
