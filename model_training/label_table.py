@@ -47,8 +47,8 @@ class LabelTable:
 
     All other fields have one element per frame, N of them. `boxes` holds, per frame, the labels that are present and
     whose boxes are complete; where a label is absent it has no box, so no key either. `splits` is "train", "test",
-    "fit" (to learn from only) or "" where no source says. A frame that several sources know has their names and licences
-    joined by "+" and " AND ".
+    "fit" (to learn from only) or "" where no source says. A frame that several sources know has their names and
+    licences joined by "+" and " AND ".
     """
 
     labels: tuple[str, ...]
