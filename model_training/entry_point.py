@@ -12,5 +12,5 @@ def main() -> None:
     except ModuleNotFoundError as missing:
         if missing.name is None or missing.name.partition(".")[0] in ("service", "model_training"):
             raise
-        needs = "roadcue-train needs PyTorch and timm: pip install 'roadcue[training]'"
+        needs = "roadcue-train needs the libraries of training: pip install 'roadcue[training]'"
         sys.exit(f"{needs} ({missing.name} is not installed)")

@@ -20,7 +20,7 @@ from tests.conftest import REPOSITORY
 
 ENGINE_TOOL = REPOSITORY.parent / "shared" / "tools" / "docker-engine"
 NEEDS_TRAINING_LIBRARIES = (
-    "roadcue-train needs PyTorch and timm: pip install 'roadcue[training]' (torch is not installed)"
+    "roadcue-train needs the libraries of training: pip install 'roadcue[training]' (torch is not installed)"
 )
 BUILD_LIMIT_S, ENGINE_LIMIT_S, START_LIMIT_S = 900, 900, 120
 

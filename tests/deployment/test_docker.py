@@ -39,7 +39,7 @@ def test_the_image_holds_no_training_libraries_and_no_tests(image: str) -> None:
 
 
 def test_training_in_the_image_says_in_one_line_what_it_lacks(image: str) -> None:
-    command = ["docker", "run", "--rm", "--entrypoint", "roadcue-train", image, "data", "."]
+    command = ["docker", "run", "--rm", "--entrypoint", "roadcue-train", image, "train", "."]
     done = subprocess.run(command, capture_output=True, text=True)
     assert done.returncode == 1
     assert done.stderr.splitlines() == [NEEDS_TRAINING_LIBRARIES]

@@ -108,7 +108,7 @@ def test_training_says_in_one_line_what_to_install_where_only_serving_is(clone: 
     command = clone / ".venv" / "bin" / "roadcue-train"
     if not command.exists():
         pytest.skip("`make serve` did not install")
-    done = subprocess.run([command, "data", "."], cwd=clone, capture_output=True, text=True)
+    done = subprocess.run([command, "train", "."], cwd=clone, capture_output=True, text=True)
     assert (done.returncode, done.stdout) == (1, "")
     assert done.stderr.splitlines() == [NEEDS_TRAINING_LIBRARIES]
 

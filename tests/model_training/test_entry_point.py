@@ -24,7 +24,7 @@ def test_a_missing_library_is_one_line_that_says_what_to_install(start: str, rep
     done = started(WITHOUT.format(missing="torch", start=start), repository)
     assert (done.returncode, done.stdout) == (1, "")
     assert done.stderr == (
-        "roadcue-train needs PyTorch and timm: pip install 'roadcue[training]' (torch is not installed)\n"
+        "roadcue-train needs the libraries of training: pip install 'roadcue[training]' (torch is not installed)\n"
     )
 
 
