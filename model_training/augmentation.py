@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from model_training.configuration import AugmentationConfiguration
 from model_training.label_table import ABSENT, PRESENT, UNKNOWN
 from model_training.sources.annotated_frame import Box
-from model_training.teacher import Hint, Hints
+from model_training.teacher_file import Hint, Hints
 
 VISIBLE_SHARE = 0.5
 """A box counts as seen in a crop when at least this share of its area is inside."""

@@ -17,7 +17,7 @@ from scipy.special import expit, logit
 
 from model_training.errors import InvalidConfiguration
 from model_training.sources.readable_images import LIMITS
-from model_training.teacher import NOTHING_FOUND, Hint, Hints
+from model_training.teacher_file import NOTHING_FOUND, Hint, Hints
 from service.inference.decoding import decode_at_least
 
 COCO_CLASSES: Final = {"pedestrian": 0, "car": 2, "stop_sign": 11, "traffic_light": 9}

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from model_training.augmentation import Sample
 from model_training.label_table import ABSENT, PRESENT, LabelTable
 from model_training.sources.annotated_frame import Box
-from model_training.teacher import Hint
+from model_training.teacher_file import Hint
 from service.inference.decoding import resize
 
 MARGIN: Final = 0.1

@@ -1,55 +1,22 @@
-"""What a teacher, some detector or classifier, says of entries that nobody labelled; never in place of a label.
-
-A teacher's file is a CSV of one of two kinds, told apart by its columns; image paths are relative to its folder.
-
-    presence scores   image, one column per label with a score in 0..1, or empty
-    boxes             image, label, score, x0, y0, x1, y1 in fractions of the frame, a row per box; an image in which
-                      nothing was found has one row with nothing but its name
+"""What a teacher's scores mean for entries that nobody labelled; never in place of a label.
 
 # N = frames, L = labels
 """
 
 import math
-from collections import defaultdict
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
-from typing import Final, NamedTuple
+from typing import Final
 
 import numpy as np
 from numpy.typing import NDArray
 from scipy.special import expit, logit
 from sklearn.linear_model import LogisticRegression
 
-from model_training.errors import AnnotationError
 from model_training.label_table import PRESENT, UNKNOWN, LabelTable
-from model_training.sources.annotated_frame import Box
-from model_training.sources.boxes import clipped
-from model_training.sources.csv_table import csv_rows
-from model_training.sources.problems import Problems
+from model_training.teacher_file import NOTHING_FOUND, Hint, Hints, TeacherScores
 
-NOTHING_FOUND: Final = 0.01
-"""The score of a label that a teacher looked for without finding a box, and the least score that counts as one."""
-BOX_COLUMNS: Final = ("image", "label", "score", "x0", "y0", "x1", "y1")
 _LEAST_PREVALENCE: Final = 0.01
-
-
-class Hint(NamedTuple):
-    """A box that a teacher suggests, and how likely it is that what it suggests is there."""
-
-    box: Box
-    probability: float
-
-
-Hints = Mapping[str, tuple[Hint, ...]]
-
-
-@dataclass(frozen=True, slots=True)
-class TeacherScores:
-    """Raw scores in 0..1, [N, L], NaN where the teacher says nothing, and its boxes with raw scores, N mappings."""
-
-    scores_NL: NDArray[np.float32]
-    boxes: tuple[Hints, ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -126,19 +93,6 @@ def estimated_prevalence(balanced_N: NDArray[np.float64], steps: int = 200) -> f
     return prevalence
 
 
-def read_teacher(path: Path, table: LabelTable) -> TeacherScores:
-    """The scores, and boxes if there are any, of a teacher's file for the frames and labels of `table`.
-
-    Images that are not in the table and labels that are not among its are passed over. Raises AnnotationError, with
-    file and line, for a file without an `image` column, an image with two rows of presence scores, a score that is not
-    within 0..1 and a box without area.
-    """
-    lines = list(csv_rows(path, Problems("stop"), required=("image",)))
-    if lines and set(BOX_COLUMNS) <= set(lines[0][1]):
-        return _box_scores(path, lines, table)
-    return TeacherScores(_presence_scores(path, lines, table), ({},) * len(table))
-
-
 @dataclass(frozen=True, slots=True)
 class _Known:
     """Entries of one label that are known and that the teacher scored, of both kinds, and balancing weights."""
@@ -177,69 +131,6 @@ def _hints(table: LabelTable, row: int, boxes: Hints, meanings: Mapping[str, Mea
             probabilities = meanings[label].probabilities(np.array([hint.probability for hint in found]))
             hints[label] = tuple(Hint(hint.box, float(p)) for hint, p in zip(found, probabilities, strict=True))
     return hints
-
-
-Lines = Sequence[tuple[int, Mapping[str, str]]]
-
-
-def _presence_scores(path: Path, lines: Lines, table: LabelTable) -> NDArray[np.float32]:
-    scores_NL = np.full(table.entries_NL.shape, np.nan, np.float32)
-    first_line: dict[str, int] = {}
-    for line, record in lines:
-        image = record["image"]
-        if first_line.setdefault(image, line) != line:
-            raise AnnotationError(path, line, f"image {image} has a row already, in line {first_line[image]}")
-    for line, record, row in _in_table(path, lines, table):
-        scores_NL[row] = [_score(path, line, record.get(label)) for label in table.labels]
-    return scores_NL
-
-
-def _box_scores(path: Path, lines: Lines, table: LabelTable) -> TeacherScores:
-    scores_NL = np.full(table.entries_NL.shape, np.nan, np.float32)
-    boxes: list[dict[str, list[Hint]]] = [defaultdict(list) for _ in range(len(table))]
-    for line, record, row in _in_table(path, lines, table):
-        scores_NL[row] = np.fmax(scores_NL[row], NOTHING_FOUND)
-        label = record["label"]
-        if label in table.labels:
-            score = _score(path, line, record["score"])
-            boxes[row][label].append(Hint(_box(path, line, record), score))
-            j = table.labels.index(label)
-            scores_NL[row, j] = max(scores_NL[row, j], score)
-    return TeacherScores(scores_NL, tuple({key: tuple(found) for key, found in frame.items()} for frame in boxes))
-
-
-def _in_table(path: Path, lines: Lines, table: LabelTable) -> Iterator[tuple[int, Mapping[str, str], int]]:
-    rows_by_image = {image.resolve(): row for row, image in enumerate(table.images)}
-    for line, record in lines:
-        row = rows_by_image.get((path.parent / record["image"]).resolve())
-        if row is not None:
-            yield line, record, row
-
-
-def _box(path: Path, line: int, record: Mapping[str, str]) -> Box:
-    corners = tuple(_number(record[name]) for name in BOX_COLUMNS[3:])
-    box = clipped((corners[0], corners[1], corners[2], corners[3]))
-    if box is None:
-        raise AnnotationError(
-            path, line, f"the box is {corners}; it must be x0 < x1, y0 < y1 in fractions of the frame"
-        )
-    return box
-
-
-def _score(path: Path, line: int, text: str | None) -> float:
-    if not text:
-        return float("nan")
-    score = _number(text)
-    if not 0 <= score <= 1:
-        raise AnnotationError(path, line, f"the score is {text!r}; it must be within 0..1 or empty")
-    return score
-
-
-def _number(text: str) -> float:
-    try:
-        return float(text)
-    except ValueError:
-        return float("nan")
 
 
 def _logit(scores: NDArray[np.floating]) -> NDArray[np.float64]:

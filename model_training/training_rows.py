@@ -10,7 +10,8 @@ from numpy.typing import NDArray
 from model_training.configuration import TrainingConfiguration
 from model_training.label_table import LabelTable
 from model_training.splits import split_by_group
-from model_training.teacher import SoftTargets, read_teacher, soft_targets
+from model_training.teacher import SoftTargets, soft_targets
+from model_training.teacher_file import read_teacher
 
 
 @dataclass(frozen=True, slots=True)

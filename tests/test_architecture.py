@@ -42,6 +42,7 @@ TRAINING_ORDER = (
     "model_training.configuration",
     "model_training.sources",
     "model_training.label_table",
+    "model_training.teacher_file",
     "model_training.teacher",
     "model_training.detector_teacher",
     "model_training.data_description",

@@ -28,7 +28,7 @@ from model_training.evaluation_page import save_page
 from model_training.evaluation_report import PARTS, QUICK_PARTS, EvaluationReport, Request, evaluation_report
 from model_training.label_table import LabelTable
 from model_training.served_model import ServedModel
-from model_training.teacher import read_teacher
+from model_training.teacher_file import read_teacher
 from model_training.tracking import tracked_on
 from service.inference.artifact import Artifact
 

@@ -18,7 +18,7 @@ from model_training.augmentation import (
 )
 from model_training.configuration import AugmentationConfiguration
 from model_training.label_table import ABSENT, PRESENT, UNKNOWN
-from model_training.teacher import Hint
+from model_training.teacher_file import Hint
 
 HEIGHT, WIDTH = 80, 120
 NEVER = AugmentationConfiguration(crop=0, zoom_out=0, mirror=0, colour=0, blur=0, noise=0, jpeg=0)

@@ -20,7 +20,8 @@ from model_training.dataset import (
     targets,
 )
 from model_training.errors import ImageChanged
-from model_training.teacher import Hint, SoftTargets
+from model_training.teacher import SoftTargets
+from model_training.teacher_file import Hint
 from service.inference.decoding import FrameLimits, decode_frame
 from tests.model_training.images import write_image
 from tests.model_training.tables import table_of

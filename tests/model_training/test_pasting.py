@@ -6,7 +6,7 @@ import pytest
 from model_training.augmentation import Sample
 from model_training.label_table import ABSENT, PRESENT, UNKNOWN
 from model_training.pasting import Donor, cut_out, donors, pasted
-from model_training.teacher import Hint
+from model_training.teacher_file import Hint
 from tests.model_training.tables import table_of
 
 WHITE_HWC = np.full((24, 24, 3), 255, np.uint8)
