@@ -29,6 +29,10 @@ class TrainingRows:
         """All rows that training, choice and calibration use."""
         return np.concatenate([self.train, self.validation, self.calibration])
 
+    def held_out(self) -> NDArray[np.intp]:
+        """Rows that choose and rows that calibrate, ascending."""
+        return np.sort(np.concatenate([self.validation, self.calibration]))
+
     def fingerprint(self) -> dict[str, str]:
         """What identifies each split's frames and entries, and the teacher's file: SHA-256 of each."""
         splits = {"train": self.train, "validation": self.validation, "calibration": self.calibration}

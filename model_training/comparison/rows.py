@@ -47,7 +47,7 @@ class SeedRows:
     @property
     def held_out(self) -> Rows:
         """Rows that measure, ascending."""
-        return np.sort(np.concatenate([self.assembled.validation, self.assembled.calibration]))
+        return self.assembled.held_out()
 
     def of_cell(self, cell: Cell) -> TrainingRows:
         """The cell's rows, its labels alone; train rows are repeated and stand for its whole budget of frames."""

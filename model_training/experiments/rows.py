@@ -42,7 +42,7 @@ class SeedRows:
     @property
     def held_out(self) -> Rows:
         """Rows that measure, ascending."""
-        return np.sort(np.concatenate([self.assembled.validation, self.assembled.calibration]))
+        return self.assembled.held_out()
 
     def of_arm(self, arm: Arm) -> TrainingRows:
         """What the arm is told; train rows are repeated and stand for its whole budget of frames."""
