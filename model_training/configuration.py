@@ -28,6 +28,11 @@ class AugmentationConfiguration(_Configuration):
     largest_canvas: float = Field(
         1.6, ge=1, description="largest canvas of a zoom-out, in multiples of the frame's side"
     )
+    smallest_object_px: float = Field(
+        0.0,
+        ge=0,
+        description="objects whose area's square root is below this in the scaled frame are neither present nor absent",
+    )
     mirror: Fraction = 0.5
     unmirrored: tuple[str, ...] = Field(
         ("stop_sign",), description="labels whose objects bear writing: a mirrored one does not exist on a road"
@@ -44,6 +49,7 @@ class NetworkConfiguration(_Configuration):
     trunk: str = Field("tf_efficientnet_lite0", description="any timm model with features at strides 8, 16 and 32")
     pretrained: Literal["imagenet", "hub", "none"] = "imagenet"
     head_width: int = Field(96, gt=0, description="channels of the evidence head")
+    drop_path: float = Field(0.0, ge=0, lt=1, description="share of the trunk's residual branches left out at a step")
     frozen_stages: int = Field(
         0, ge=0, description="stem and first stages of the trunk that keep their start; cheaper on a CPU"
     )
@@ -55,6 +61,13 @@ class TrainingConfiguration(_Configuration):
     labels: tuple[str, ...] = ("pedestrian", "car", "stop_sign", "traffic_light")
     height: int = Field(256, gt=0, description="frame height in pixels")
     width: int = Field(384, gt=0, description="frame width in pixels")
+    smallest_scale: float = Field(
+        1.0,
+        gt=0,
+        le=1,
+        description="least scale of a batch's frames: each batch draws its own, up to 1",
+    )
+    full_size_share: Fraction = Field(0.25, description="share of the epochs, the last ones, without such scaling")
     network: NetworkConfiguration = NetworkConfiguration()
     augmentation: AugmentationConfiguration = AugmentationConfiguration()
 

@@ -18,6 +18,7 @@ from torch.utils.data import Dataset, Sampler
 from model_training.augmentation import DOUBTFUL, SURE, Sample, augmented
 from model_training.configuration import TrainingConfiguration
 from model_training.errors import ImageChanged
+from model_training.frame_sizes import FrameSizes, Size, resolvable
 from model_training.label_table import ABSENT, PRESENT, UNKNOWN, LabelTable
 from model_training.mosaic import mosaic, quarter_sizes
 from model_training.pasting import cut_out, donors, pasted
@@ -33,13 +34,14 @@ Decoded = TypeVar("Decoded")
 
 
 class Draw(NamedTuple):
-    """A row, three that may join it in a mosaic, and the seed of the change they undergo.
+    """A row, three that may join it in a mosaic, the seed of the change they undergo, and the size they are scaled to.
 
-    The same draw gives the same sample in every process.
+    The same draw gives the same sample in every process. Without a size it is the configuration's.
     """
 
     rows: tuple[int, int, int, int]
     seed: tuple[int, ...]
+    size: Size | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,26 +75,26 @@ class TrainingFrames(Dataset[dict[str, Any]]):
 
     def __getitem__(self, draw: Draw) -> dict[str, NDArray[Any]]:
         configuration, random = self._configuration, np.random.default_rng(draw.seed)
-        size = configuration.height, configuration.width
+        size = draw.size or (configuration.height, configuration.width)
         if random.random() >= configuration.augmentation.mosaic:
             return self._changed(draw.rows[0], size, random)
         sizes = quarter_sizes(*size, GRID_STRIDE, random)
         return mosaic([self._changed(row, size, random) for row, size in zip(draw.rows, sizes, strict=True)])
 
     def _changed(self, row: int, size: tuple[int, int], random: np.random.Generator) -> dict[str, NDArray[Any]]:
-        sample, configuration = self._sample(row), self._configuration.augmentation
+        sample, configuration = self._sample(row, size), self._configuration.augmentation
         if configuration.paste and self._donors and random.random() < configuration.paste:
             donor = self._donors[random.integers(len(self._donors))]
-            patch_HWC = cut_out(self._sample(donor.row).frame_HWC, donor.box)
+            patch_HWC = cut_out(self._sample(donor.row, size).frame_HWC, donor.box)
             sample = pasted(sample, donor.label, patch_HWC, random)
-        sample = augmented(sample, configuration, random)
+        sample = resolvable(augmented(sample, configuration, random), size, configuration.smallest_object_px)
         frame_HWC = resize(sample.frame_HWC, *size)
         return {"frames_BHWC": frame_HWC, **targets(sample, self._table.labels, frame_HWC.shape[:2])}
 
-    def _sample(self, row: int) -> Sample:
-        table, configuration = self._table, self._configuration
+    def _sample(self, row: int, size: Size) -> Sample:
+        table = self._table
         # A crop keeps its detail only when there are more pixels than the network takes.
-        frame_HWC = _decoded(decode_at_least, table.images[row], 2 * configuration.height, 2 * configuration.width)
+        frame_HWC = _decoded(decode_at_least, table.images[row], 2 * size[0], 2 * size[1])
         entries = dict(zip(table.labels, table.entries_NL[row].tolist(), strict=True))
         soft_L = self._soft.probabilities_NL[row]
         soft = {label: float(p) for label, p in zip(table.labels, soft_L, strict=True) if not math.isnan(p)}
@@ -157,7 +159,7 @@ def _label_cells(sample: Sample, label: str, grid: tuple[int, int]) -> NDArray[n
     if sample.entries[label] == ABSENT:
         return np.zeros(grid, np.int8)
     if sample.entries[label] == PRESENT and label in sample.boxes:
-        return box_cells(sample.boxes[label], grid)
+        return _around_doubtful(box_cells(sample.boxes[label], grid), _doubtful(sample, label), grid)
     return _hinted_cells(sample, label, grid)
 
 
@@ -168,13 +170,20 @@ def _hinted_cells(sample: Sample, label: str, grid: tuple[int, int]) -> NDArray[
     """
     hints = sample.hints.get(label, ())
     sure = tuple(hint.box for hint in hints if hint.probability >= SURE)
-    doubtful = tuple(hint.box for hint in hints if DOUBTFUL <= hint.probability < SURE)
+    doubtful = _doubtful(sample, label)
     likely = sample.soft.get(label, 1.0) >= DOUBTFUL
     if not sure and (sample.entries[label] == PRESENT or (likely and not doubtful)):
         return np.full(grid, -1, np.int8)
-    cells_hw = box_cells(sure, grid)
-    cells_hw[(cells_hw == 0) & (box_cells(doubtful, grid) != 0)] = -1
-    return cells_hw
+    return _around_doubtful(box_cells(sure, grid), doubtful, grid)
+
+
+def _doubtful(sample: Sample, label: str) -> tuple[Box, ...]:
+    return tuple(hint.box for hint in sample.hints.get(label, ()) if DOUBTFUL <= hint.probability < SURE)
+
+
+def _around_doubtful(cells_hw: NDArray[np.int8], doubtful: tuple[Box, ...], grid: tuple[int, int]) -> NDArray[np.int8]:
+    """The cells, of which those outside become -1 where a doubtful box reaches."""
+    return np.where((cells_hw == 0) & (box_cells(doubtful, grid) != 0), np.int8(-1), cells_hw)
 
 
 def _cover(box: Box, grid: tuple[int, int]) -> NDArray[np.float64]:
@@ -195,15 +204,23 @@ class BalancedBatches(Sampler[list[Draw]]):
 
     A source of n frames is drawn as if it had n ** exponent, so that one large repetitive source does not dominate;
     within a source every frame is drawn equally often, give or take one. With several processes, each gets its
-    contiguous share of every batch.
+    contiguous share of every batch. `sizes` says at which size each batch is trained.
     """
 
     def __init__(
-        self, sources: tuple[str, ...], exponent: float, batch_size: int, seed: int, rank: int = 0, processes: int = 1
+        self,
+        sources: tuple[str, ...],
+        exponent: float,
+        batch_size: int,
+        seed: int,
+        rank: int = 0,
+        processes: int = 1,
+        sizes: FrameSizes | None = None,
     ) -> None:
         self._rows = {name: np.flatnonzero(np.asarray(sources) == name) for name in sorted(set(sources))}
         self._size, self._exponent, self._batch_size, self._seed = len(sources), exponent, batch_size, seed
         self._share = slice(rank * batch_size // processes, (rank + 1) * batch_size // processes)
+        self._sizes = sizes
         self.epoch, self.first_batch = 0, 0
 
     def __len__(self) -> int:
@@ -214,7 +231,8 @@ class BalancedBatches(Sampler[list[Draw]]):
         order = self.epoch_rows(self.epoch)
         for batch in range(self.first_batch, len(self)):
             positions = range(batch * self._batch_size, (batch + 1) * self._batch_size)
-            draws = [Draw(self._rows_at(order, i), (self._seed, self.epoch, i)) for i in positions]
+            size = self._sizes.at(self._seed, self.epoch, batch) if self._sizes else None
+            draws = [Draw(self._rows_at(order, i), (self._seed, self.epoch, i), size) for i in positions]
             yield draws[self._share]
 
     @staticmethod

@@ -46,7 +46,7 @@ class PresenceNetwork(nn.Module):
         super().__init__()
         self.trunk = _trunk(configuration)
         self.head = EvidenceHead(self.trunk.feature_info.channels(), labels, configuration.head_width)
-        self.sharpness_L = nn.Parameter(torch.full((labels,), 1.0))
+        self.sharpness_L = nn.Parameter(torch.full((labels,), 2.0))
         mean, scale = _pixel_scaling(configuration.trunk)
         self.register_buffer("pixel_mean_C", mean, persistent=False)
         self.register_buffer("pixel_scale_C", scale, persistent=False)
@@ -140,7 +140,12 @@ def _trunk(configuration: NetworkConfiguration) -> Any:
             f"trunk {name!r} cannot be used: {problem}; it must be a timm model with features at strides {_STRIDES}"
         ) from problem
     trunk = timm.create_model(
-        name, features_only=True, out_indices=indices, pretrained=configuration.pretrained == "hub"
+        name,
+        features_only=True,
+        out_indices=indices,
+        pretrained=configuration.pretrained == "hub",
+        # timm leaves out what is None: not every trunk has residual branches to drop.
+        drop_path_rate=configuration.drop_path or None,
     )
     if configuration.pretrained == "imagenet":
         _load_packaged(trunk, name)

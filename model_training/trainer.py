@@ -29,6 +29,7 @@ from model_training.dataset import BalancedBatches, Batch, TrainingFrames, colla
 from model_training.depthwise import with_fast_gradients
 from model_training.errors import InvalidConfiguration, TrainingDiverged
 from model_training.evaluation import network_logits
+from model_training.frame_sizes import FrameSizes
 from model_training.masked_loss import evidence_cross_entropy, masked_cross_entropy
 from model_training.metrics import label_average_precisions
 from model_training.network import PresenceNetwork, parameter_groups
@@ -283,6 +284,7 @@ class Trainer:
             configuration.seed,
             self._processes.rank,
             self._processes.count,
+            FrameSizes.of(configuration),
         )
 
     def _weights(self) -> Tensor:

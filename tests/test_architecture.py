@@ -52,6 +52,7 @@ TRAINING_ORDER = (
     "model_training.markdown",
     "model_training.data_report",
     "model_training.augmentation",
+    "model_training.frame_sizes",
     "model_training.mosaic",
     "model_training.pasting",
     "model_training.dataset",
