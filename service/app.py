@@ -127,7 +127,7 @@ async def _load(settings: Settings, lifecycle: Lifecycle, metrics: Metrics, load
 def _open(
     detector: Detector, keeper: FrameKeeper | None, settings: Settings, lifecycle: Lifecycle, metrics: Metrics
 ) -> None:
-    workers = settings.workers or available_cpus()
+    workers = settings.inference_workers or available_cpus()
     scheduler = FrameScheduler(detector.detect, workers, settings.max_queue_frames)
     model, session = detector.metadata, detector.session
     metrics.watch(metrics.waiting_frames, lambda: scheduler.state().waiting_frames)
@@ -149,6 +149,6 @@ def _log_ready(detector: Detector, workers: int) -> None:
         "precision": model.precision,
         "precision_reason": detector.precision_reason,
         "provider": session.provider,
-        "workers": workers,
+        "inference_workers": workers,
     }
     logger.info("ready", extra=fields)

@@ -72,7 +72,7 @@ def serve(**flags: Any) -> None:
     type=click.Choice(["table", "json", "csv"]),
     help="How results are written.  [default: table on a terminal, else json]",
 )
-@settings_flags("model", "device", "variant", "workers", "max_frame_pixels", *UNCERTAIN)
+@settings_flags("model", "device", "variant", "inference_workers", "max_frame_pixels", *UNCERTAIN)
 @click.option(
     "--uncertain-group",
     metavar="<text>",

@@ -66,7 +66,8 @@ def score_files(
     writer.begin(detector)
     failed = 0
     with kept(keeper, console), _progress(console) as progress:
-        for scored in progress.track(scores(files, detector, settings.workers), total=len(files), description="frames"):
+        scoring = scores(files, detector, settings.inference_workers)
+        for scored in progress.track(scoring, total=len(files), description="frames"):
             failed += isinstance(scored.outcome, FrameError)
             writer.write(scored)
             if keeper and not isinstance(scored.outcome, FrameError):

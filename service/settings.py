@@ -41,7 +41,16 @@ class Settings(BaseSettings):
         "lie beside it, else float32",
     )
     workers: int = Field(
-        0, ge=0, le=256, description="Frames worked on at the same time; 0 means one per CPU that the process may use"
+        1,
+        ge=1,
+        le=64,
+        description="Processes that share the port, the CPUs, the metrics and the drain; 1 starts no other",
+    )
+    inference_workers: int = Field(
+        0,
+        ge=0,
+        le=256,
+        description="Frames worked on at the same time in one process; 0 lets the start-up measurement choose",
     )
     threads_per_worker: int = Field(1, ge=1, le=256, description="Threads that share the inference of one frame")
     max_queue_frames: int = Field(

@@ -34,7 +34,7 @@ def answered(tmp_path_factory: pytest.TempPathFactory) -> Path:
         # The tiny model says 100/255 and more, all within 1 of its threshold of 0.5 in logits, for red; 0 for green.
         (drive / f"{number}.png").write_bytes(encoded(100 + 5 * number, 0, 0))
     model = write_tiny_model(top / "tiny.onnx")
-    where = ("--model", model, "--device", "cpu", "--workers", 1)
+    where = ("--model", model, "--device", "cpu", "--inference-workers", 1)
     kept = ("--uncertain", top / "hard", "--uncertain-licence", "CC-BY-4.0")
     run(roadcue, "predict", *where, *kept, top / "drives")
     folder = LabelFolder(top / "hard")

@@ -32,7 +32,7 @@ def frames(tmp_path: Path) -> Path:
 
 def predict(model: Path, *arguments: object) -> Result:
     """Runs roadcue predict with the tiny model."""
-    flags = ["predict", "--model", str(model), "--device", "cpu", "--workers", "2"]
+    flags = ["predict", "--model", str(model), "--device", "cpu", "--inference-workers", "2"]
     return CliRunner().invoke(roadcue, [*flags, *map(str, arguments)])
 
 
