@@ -64,7 +64,7 @@ _PROBLEMS: Final = documented_problems(
 )
 
 
-def refuse_unknown_parameters(request: Request) -> None:
+async def refuse_unknown_parameters(request: Request) -> None:
     """Raises InvalidParameter for a query parameter that is not one of the route's: a slip of the pen, ignored, would
     look like an answer.
     """
