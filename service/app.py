@@ -13,7 +13,8 @@ from service import __version__
 from service.errors import LabelFolderError, LabelFolderUnusable, RoadcueError, StartupError
 from service.inference.decoding import FrameLimits
 from service.inference.detector import Detector, load_detector
-from service.inference.scheduling import FrameScheduler, available_cpus
+from service.inference.execution import ExecutionPlan, available_cpus
+from service.inference.scheduling import open_scheduler
 from service.label_folder.folder import LabelFolder
 from service.label_folder.intake import Bounds
 from service.label_folder.keeper import AT_ONCE, FrameKeeper, Pace
@@ -128,7 +129,8 @@ def _open(
     detector: Detector, keeper: FrameKeeper | None, settings: Settings, lifecycle: Lifecycle, metrics: Metrics
 ) -> None:
     workers = settings.inference_workers or available_cpus()
-    scheduler = FrameScheduler(detector.detect, workers, settings.max_queue_frames)
+    plan = ExecutionPlan(workers, settings.threads_per_worker)
+    scheduler = open_scheduler(detector, plan, settings.max_queue_frames)
     model, session = detector.metadata, detector.session
     metrics.watch(metrics.waiting_frames, lambda: scheduler.state().waiting_frames)
     metrics.watch(metrics.running_frames, lambda: scheduler.state().running_frames)

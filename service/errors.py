@@ -26,7 +26,8 @@
         UnreadableFile               a file on disk that cannot be opened (command line only)
       ServiceError                 the request is fine, the service cannot take it
         UploadsFull                  all requests together hold more bytes than allowed
-        QueueFull                    more frames wait than allowed
+        QueueFull                    more frames wait than allowed, or longer than the request's deadline allows
+        DeadlineExceeded             the frame cannot be answered within the time that its request allows
         NotReady                     the model is not loaded yet
         Draining                     the process is about to end
       LabelFolderError             the folder of frames that wait for answers is not as it should be
@@ -162,7 +163,11 @@ class UploadsFull(ServiceError):
 
 
 class QueueFull(ServiceError):
-    """More frames wait than allowed."""
+    """More frames wait than allowed, or those that wait take longer than the request's deadline allows."""
+
+
+class DeadlineExceeded(ServiceError):
+    """The frame cannot be answered within the time that its request allows; it was dropped."""
 
 
 class NotReady(ServiceError):

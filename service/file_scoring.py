@@ -18,7 +18,9 @@ from service.app import detector_of, keeper_of
 from service.errors import FrameError, UnreadableFile
 from service.file_keeping import kept, offer_file
 from service.inference.detector import Detection, Detector
-from service.inference.scheduling import Completed, FrameScheduler, available_cpus
+from service.inference.execution import ExecutionPlan, available_cpus
+from service.inference.frame_queue import Completed
+from service.inference.scheduling import FrameScheduler, open_scheduler
 from service.settings import Settings
 from service.web.problems import problem
 
@@ -81,7 +83,7 @@ def scores(files: Iterable[Path], detector: Detector, workers: int = 0) -> Itera
     workers = workers or available_cpus()
     ahead = workers * FRAMES_AHEAD_PER_WORKER
     pending: deque[tuple[Path, Future[Completed[Detection]] | FrameError]] = deque()
-    with FrameScheduler(detector.detect, workers, max_queue_frames=ahead + 1) as scheduler:
+    with open_scheduler(detector, ExecutionPlan(workers), max_queue_frames=ahead + 1) as scheduler:
         for path in files:
             pending.append((path, _submitted(path, scheduler)))
             if len(pending) > ahead:

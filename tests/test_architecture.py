@@ -35,7 +35,19 @@ SERVICE_ORDER = (
     "service.__main__",
 )
 INFERENCE_ORDER = tuple(
-    f"service.inference.{name}" for name in ("artifact", "decoding", "session", "variants", "scheduling", "detector")
+    f"service.inference.{name}"
+    for name in (
+        "artifact",
+        "decoding",
+        "execution",
+        "session",
+        "variants",
+        "detector",
+        "pace",
+        "frame_queue",
+        "batching",
+        "scheduling",
+    )
 )
 TRAINING_ORDER = (
     "model_training.errors",

@@ -4,7 +4,7 @@
 """
 
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
@@ -13,7 +13,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from service.inference.artifact import ModelMetadata
-from service.inference.decoding import FrameLimits, decode_frame
+from service.inference.decoding import DecodedFrame, FrameLimits, decode_frame
+from service.inference.execution import ExecutionPlan
 from service.inference.session import Device, Outputs
 from service.inference.variants import Variant, open_model
 
@@ -39,6 +40,14 @@ class Detection:
     inference_s: float
 
 
+@dataclass(frozen=True, slots=True)
+class ReadyFrame:
+    """A decoded frame at the network's size, and the seconds that decoding took."""
+
+    frame: DecodedFrame
+    decode_s: float
+
+
 class Session(Protocol):
     """What the detector asks of a model: one call, from any thread; and where it runs."""
 
@@ -47,6 +56,9 @@ class Session(Protocol):
 
     def run(self, frames_BHWC: NDArray[np.uint8]) -> Outputs:
         """Probabilities and evidence of a batch."""
+
+    def bind(self, batch_sizes: Sequence[int]) -> Callable[[Sequence[NDArray[np.uint8]]], Outputs]:
+        """Who runs frames in batches of these sizes, all of them warm; to be called from one thread at a time."""
 
 
 class Detector:
@@ -60,25 +72,59 @@ class Detector:
     ) -> None:
         self.metadata, self.session, self.limits = metadata, session, limits
         self.precision_reason = precision_reason
+        self._height, self._width = metadata.input.height, metadata.input.width
         self.thresholds: Mapping[str, float] = {label.key: label.threshold for label in metadata.labels}
 
     def detect(self, data: bytes) -> Detection:
         """What the encoded image shows. Raises FrameError: unsupported, damaged, or too many pixels."""
+        return self.infer(self.decode(data))
+
+    def decode(self, data: bytes) -> ReadyFrame:
+        """The first half of `detect`: a frame of the network's size. Raises FrameError."""
         started_s = time.monotonic()
-        size = self.metadata.input
-        frame = decode_frame(data, size.height, size.width, self.limits)
-        decoded_s = time.monotonic()
-        outputs = self.session.run(frame.frame_HWC[np.newaxis])
-        rounded = outputs.probabilities_BL[0].astype(float).round(DECIMALS).tolist()
-        probabilities = dict(zip(self.thresholds, rounded, strict=True))
+        frame = decode_frame(data, self._height, self._width, self.limits)
+        return ReadyFrame(frame, time.monotonic() - started_s)
+
+    def infer(self, ready: ReadyFrame) -> Detection:
+        """The second half of `detect`: what the frame shows."""
+        started_s = time.monotonic()
+        outputs = self.session.run(ready.frame.frame_HWC[np.newaxis])
+        return self._detections([ready], outputs, time.monotonic() - started_s)[0]
+
+    def batches(self, plan: ExecutionPlan) -> Callable[[Sequence[ReadyFrame]], list[Detection]]:
+        """A function that infers up to the plan's largest batch at once; only one thread may call it."""
+        run = self.session.bind(plan.batch_sizes)
+
+        def infer(batch: Sequence[ReadyFrame]) -> list[Detection]:
+            started_s = time.monotonic()
+            outputs = run([ready.frame.frame_HWC for ready in batch])
+            return self._detections(batch, outputs, time.monotonic() - started_s)
+
+        return infer
+
+    def _detections(self, batch: Sequence[ReadyFrame], outputs: Outputs, inference_s: float) -> list[Detection]:
+        rounded_BL = outputs.probabilities_BL.astype(float).round(DECIMALS).tolist()
+        return [
+            self._detection(ready, probabilities_L, evidence_Lhw, inference_s)
+            for ready, probabilities_L, evidence_Lhw in zip(batch, rounded_BL, outputs.evidence_BLhw, strict=True)
+        ]
+
+    def _detection(
+        self,
+        ready: ReadyFrame,
+        probabilities_L: Sequence[float],
+        evidence_Lhw: NDArray[np.float32],
+        inference_s: float,
+    ) -> Detection:
+        probabilities = dict(zip(self.thresholds, probabilities_L, strict=True))
         return Detection(
-            width=frame.source_width,
-            height=frame.source_height,
+            width=ready.frame.source_width,
+            height=ready.frame.source_height,
             probabilities=probabilities,
             labels=tuple(key for key, threshold in self.thresholds.items() if probabilities[key] >= threshold),
-            evidence_Lhw=outputs.evidence_BLhw[0],
-            decode_s=decoded_s - started_s,
-            inference_s=time.monotonic() - decoded_s,
+            evidence_Lhw=evidence_Lhw,
+            decode_s=ready.decode_s,
+            inference_s=inference_s,
         )
 
 

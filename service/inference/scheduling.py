@@ -1,119 +1,67 @@
-"""Who computes when: a bounded queue of frames before a pool of workers.
+"""Who computes when: frames wait in a bounded queue, threads take them from there.
 
     submit(frames) -> one future a frame          admitted whole or not at all
-      queue          first in, first out; a cancelled future gives its place back at once
-      worker         takes one frame and brings it from bytes to its result, start to end
+      frame_queue    first in, first out; whoever left or cannot make its deadline gives its place back at once
+      worker         brings one frame from bytes to its result, start to end
+      or batching    workers decode, one thread infers whatever waits
 
 Every future settles on its own: with its result, with the error of its frame, or cancelled.
 """
 
-import logging
-import math
-import os
 import threading
 import time
-from collections import OrderedDict
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future
-from dataclasses import dataclass
-from functools import partial
-from pathlib import Path
 from typing import Generic, TypeVar
 
-from service.errors import FrameError, QueueFull
+from service.inference.batching import BatchCrew
+from service.inference.detector import Detection, Detector
+from service.inference.execution import ExecutionPlan
+from service.inference.frame_queue import Completed, FrameQueue, Job, Measured, QueueState
 
+Prepared = TypeVar("Prepared")
 Result = TypeVar("Result")
-
-logger = logging.getLogger(__name__)
-
-# One measurement moves the mean by a tenth: some twenty frames forget a change of load.
-SMOOTHING = 0.1
-
-
-@dataclass(frozen=True, slots=True)
-class Completed(Generic[Result]):
-    """What became of a frame, and how many seconds it waited for a worker."""
-
-    result: Result
-    queue_s: float
-
-
-@dataclass(frozen=True, slots=True)
-class QueueState:
-    """How busy the scheduler is: frames that wait, frames in work, and the bounds of both."""
-
-    waiting_frames: int
-    running_frames: int
-    max_waiting_frames: int
-    workers: int
-
-
-@dataclass(eq=False, slots=True)
-class _Job(Generic[Result]):
-    frame: bytes
-    future: "Future[Completed[Result]]"
-    submitted_s: float
 
 
 class FrameScheduler(Generic[Result]):
-    """Runs `work` on each submitted frame, on `workers` threads, with at most `max_queue_frames` waiting.
+    """A queue and the threads that empty it: one for each of `loops`, which return once the queue is closed.
 
-    `clock` returns seconds that never run backwards. Close it when done, or use it as a context manager.
+    Close it when done, or use it as a context manager.
     """
 
-    def __init__(
-        self,
-        work: Callable[[bytes], Result],
-        workers: int,
-        max_queue_frames: int,
-        clock: Callable[[], float] = time.monotonic,
-    ) -> None:
-        self._work, self._clock = work, clock
-        self._max_waiting = max_queue_frames
-        self._jobs: OrderedDict[_Job[Result], None] = OrderedDict()
-        self._running = 0
-        self._seconds_per_frame: float | None = None
+    def __init__(self, queue: FrameQueue[Result], loops: Sequence[Callable[[], None]], workers: int) -> None:
+        self._queue, self._workers = queue, workers
+        self._threads = [
+            threading.Thread(target=loop, name=f"frames-{number}", daemon=True) for number, loop in enumerate(loops)
+        ]
         self._closed = False
-        self._changed = threading.Condition()
-        self._threads = [threading.Thread(target=self._serve, name=f"frame-{n}", daemon=True) for n in range(workers)]
         for thread in self._threads:
             thread.start()
 
-    def submit(self, frames: Sequence[bytes]) -> list["Future[Completed[Result]]"]:
-        """One future for each frame, in order. Raises QueueFull, and admits none, when not all of them have room."""
-        with self._changed:
-            if self._closed:
-                raise RuntimeError("the scheduler is closed")
-            self._refuse_without_room(len(frames))
-            jobs = [_Job[Result](frame, Future(), self._clock()) for frame in frames]
-            self._jobs.update(dict.fromkeys(jobs))
-            self._changed.notify(len(jobs))
-        for job in jobs:
-            job.future.add_done_callback(partial(self._give_place_back, job))
-        return [job.future for job in jobs]
+    def submit(self, frames: Sequence[bytes], deadline_s: float | None = None) -> list["Future[Completed[Result]]"]:
+        """One future for each frame, in order; `deadline_s` is an instant of the clock (time.monotonic).
 
-    def refuse_without_room(self, frames: int) -> None:
-        """Raises QueueFull when `frames` frames have no room now: asked before an upload is read."""
-        with self._changed:
-            self._refuse_without_room(frames)
+        Raises QueueFull or DeadlineExceeded, and admits none, as `FrameQueue.submit` does. A frame that is admitted and
+        then cannot make its deadline is dropped before it is decoded or inferred, with DeadlineExceeded.
+        """
+        return self._queue.submit(frames, deadline_s)
+
+    def refuse_without_room(self, frames: int, deadline_s: float | None = None) -> None:
+        """Raises what `submit` would raise for `frames` frames now: asked before an upload is read."""
+        self._queue.refuse_without_room(frames, deadline_s)
 
     def state(self) -> QueueState:
         """How busy it is at this moment."""
-        with self._changed:
-            return QueueState(len(self._jobs), self._running, self._max_waiting, len(self._threads))
+        return self._queue.state(self._workers)
 
     def healthy(self) -> bool:
-        """Whether every worker lives."""
+        """Whether every thread lives."""
         return not self._closed and all(thread.is_alive() for thread in self._threads)
 
     def close(self) -> None:
-        """Cancels what waits, finishes what runs and ends the workers."""
-        with self._changed:
-            self._closed = True
-            waiting = list(self._jobs)
-            self._changed.notify_all()
-        for job in waiting:
-            job.future.cancel()
+        """Cancels what waits, finishes what is being inferred and ends the threads."""
+        self._closed = True
+        self._queue.close()
         for thread in self._threads:
             thread.join()
 
@@ -123,83 +71,73 @@ class FrameScheduler(Generic[Result]):
     def __exit__(self, *_: object) -> None:
         self.close()
 
-    def _refuse_without_room(self, frames: int) -> None:
-        waiting = len(self._jobs)
-        if waiting + frames <= self._max_waiting:
-            return
-        raise QueueFull(
-            f"{waiting} frames wait, {frames} more have no room; at most {self._max_waiting} may wait. Ask again later",
-            retry_after_s=self._seconds_to_empty(),
-            waiting_frames=waiting,
-            limit_frames=self._max_waiting,
-        )
 
-    def _seconds_to_empty(self) -> float:
-        seconds_per_frame = self._seconds_per_frame
-        if seconds_per_frame is None:
-            return 1.0
-        return (len(self._jobs) + self._running) * seconds_per_frame / len(self._threads)
+class FrameWorker(Generic[Prepared, Result]):
+    """Takes one frame after the other from bytes to its result; one of `workers` that share a queue."""
 
-    def _serve(self) -> None:
-        while (job := self._next_job()) is not None:
-            self._run(job)
+    def __init__(
+        self,
+        queue: FrameQueue[Result],
+        decode: Callable[[bytes], Prepared],
+        infer: Callable[[Prepared], Result],
+        workers: int,
+    ) -> None:
+        self._queue, self._decode, self._infer, self._workers = queue, decode, infer, workers
 
-    def _next_job(self) -> _Job[Result] | None:
-        with self._changed:
-            while not self._jobs and not self._closed:
-                self._changed.wait()
-            if not self._jobs:
-                return None
-            job, _ = self._jobs.popitem(last=False)
-            self._running += 1
-            return job
+    def serve(self) -> None:
+        """Work until the queue is closed."""
+        while (job := self._queue.take()) is not None:
+            self._work_on(job)
 
-    def _run(self, job: _Job[Result]) -> None:
-        started_s = self._clock()
-        ran = job.future.set_running_or_notify_cancel()
+    def _work_on(self, job: Job[Result]) -> None:
         try:
-            completed = Completed(self._work(job.frame), started_s - job.submitted_s) if ran else None
+            prepared = self._decode(job.frame)
+            decoded_s = self._queue.clock()
+            if self._queue.still_wanted(job, decoded_s):
+                self._answer(job, self._infer(prepared), decoded_s)
+            else:
+                self._queue.left_work()
         except BaseException as error:  # noqa: BLE001 - it is the waiter's, and the worker must outlive it
-            self._finish(started_s if isinstance(error, FrameError) else None)
-            job.future.set_exception(error)
-        else:
-            self._finish(started_s if ran else None)
-            if completed is not None:
-                job.future.set_result(completed)
+            self._queue.left_work()
+            job.fail(error)
 
-    def _finish(self, started_s: float | None) -> None:
-        with self._changed:
-            self._running -= 1
-            if started_s is not None:
-                took_s = self._clock() - started_s
-                mean_s = took_s if self._seconds_per_frame is None else self._seconds_per_frame
-                self._seconds_per_frame = mean_s + SMOOTHING * (took_s - mean_s)
-
-    def _give_place_back(self, job: _Job[Result], _: "Future[Completed[Result]]") -> None:
-        with self._changed:
-            self._jobs.pop(job, None)
+    def _answer(self, job: Job[Result], result: Result, decoded_s: float) -> None:
+        now_s = self._queue.clock()
+        frame_s = now_s - job.taken_s
+        self._queue.left_work(measured=Measured(frame_s, now_s - decoded_s, frame_s / self._workers))
+        job.complete(result)
 
 
-def available_cpus() -> int:
-    """CPUs that this process may use: its affinity, less what a control group's quota allows; at least 1."""
-    quota = cgroup_cpus(Path("/sys/fs/cgroup"))
-    allowed = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    return max(1, min(allowed, math.ceil(quota)) if quota else allowed)
+def start_to_end(
+    decode: Callable[[bytes], Prepared],
+    infer: Callable[[Prepared], Result],
+    workers: int,
+    max_queue_frames: int,
+    clock: Callable[[], float] = time.monotonic,
+) -> FrameScheduler[Result]:
+    """A scheduler whose workers bring each frame from bytes to its result."""
+    queue = FrameQueue[Result](max_queue_frames, clock=clock)
+    worker = FrameWorker(queue, decode, infer, workers)
+    return FrameScheduler(queue, [worker.serve] * workers, workers)
 
 
-def cgroup_cpus(root: Path) -> float | None:
-    """CPUs that the control group at `root` grants (version 2, else version 1); None without a quota."""
-    try:
-        quota, period = (root / "cpu.max").read_text().split()
-        return None if quota == "max" else int(quota) / int(period)
-    except (OSError, ValueError):
-        return _cgroup_v1_cpus(root / "cpu")
+def in_batches(
+    decode: Callable[[bytes], Prepared],
+    infer: Callable[[Sequence[Prepared]], Sequence[Result]],
+    plan: ExecutionPlan,
+    max_queue_frames: int,
+    clock: Callable[[], float] = time.monotonic,
+) -> FrameScheduler[Result]:
+    """A scheduler whose workers decode and whose one inference thread takes whatever waits."""
+    queue = FrameQueue[Result](max_queue_frames, plan.largest_batch, clock)
+    crew = BatchCrew(queue, decode, infer, plan.largest_batch)
+    return FrameScheduler(queue, [crew.infer] + [crew.decode] * plan.inference_workers, plan.inference_workers)
 
 
-def _cgroup_v1_cpus(folder: Path) -> float | None:
-    try:
-        quota = int((folder / "cpu.cfs_quota_us").read_text())
-        period = int((folder / "cpu.cfs_period_us").read_text())
-    except (OSError, ValueError):
-        return None
-    return quota / period if quota > 0 and period > 0 else None
+def open_scheduler(
+    detector: Detector, plan: ExecutionPlan, max_queue_frames: int, clock: Callable[[], float] = time.monotonic
+) -> FrameScheduler[Detection]:
+    """The scheduler that runs a detector by a plan, every batch size of it warm."""
+    if not plan.batched:
+        return start_to_end(detector.decode, detector.infer, plan.inference_workers, max_queue_frames, clock)
+    return in_batches(detector.decode, detector.batches(plan), plan, max_queue_frames, clock)

@@ -7,6 +7,7 @@ import ctypes
 import platform
 import re
 import sys
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final, Literal
@@ -58,6 +59,10 @@ class ModelSession:
     def run(self, frames_BHWC: NDArray[np.uint8]) -> Outputs:
         """Probabilities and evidence for uint8 RGB frames of the artifact's input size."""
         return _run(self._session, frames_BHWC)
+
+    def bind(self, batch_sizes: Sequence[int]) -> Callable[[Sequence[NDArray[np.uint8]]], Outputs]:
+        """A function that runs frames in batches of these sizes; to be called from one thread at a time."""
+        raise NotImplementedError(batch_sizes)
 
     def warm_up(self, batch_size: int = 1) -> None:
         """Run once, so that the first real frame does not pay for lazy initialisation."""

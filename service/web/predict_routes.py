@@ -12,7 +12,8 @@ from starlette.requests import ClientDisconnect
 
 from service.errors import FrameError, InvalidParameter
 from service.inference.detector import Detection
-from service.inference.scheduling import Completed, FrameScheduler
+from service.inference.frame_queue import Completed
+from service.inference.scheduling import FrameScheduler
 from service.label_folder.keeper import FrameKeeper
 from service.telemetry import Metrics
 from service.web.lifecycle import Lifecycle, Serving

@@ -33,6 +33,8 @@ DETAILS: Final = {
     "uploads_full": "536000000 bytes of frames are in memory, 900000 more have no room; allowed are 536870912 over all "
     "requests. Ask again later",
     "queue_full": "128 frames wait, 1 more have no room; at most 128 may wait. Ask again later",
+    "deadline_exceeded": "the deadline is in 4.2 ms after 496 ms in the queue, and a frame takes about 11.3 ms; "
+    "allow more time",
     "not_ready": "the model is still being loaded",
     "draining": "the process is about to end; requests that still arrive are served",
     "uncertain_frames_lost": "uncertain frames that could not be kept in uncertain: 3 (No space left on device)",

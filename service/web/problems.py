@@ -99,6 +99,9 @@ PROBLEMS: Final[Mapping[type[errors.RoadcueError], ProblemKind]] = {
     errors.QueueFull: ProblemKind(
         429, "queue_full", "Queue full", "Send the request again after the seconds named in Retry-After."
     ),
+    errors.DeadlineExceeded: ProblemKind(
+        504, "deadline_exceeded", "Deadline exceeded", "Allow more time, or send fewer frames in one request."
+    ),
     errors.NotReady: ProblemKind(503, "not_ready", "Not ready", "Wait until /health/ready answers 200."),
     errors.Draining: ProblemKind(
         503, "draining", "Draining", "Send new requests to another instance; this one is about to end."

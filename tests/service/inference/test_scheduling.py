@@ -1,13 +1,13 @@
 """Who computes when: order, bounds, cancellation, measured time."""
 
 import threading
+import time
 from collections.abc import Callable, Iterator
-from pathlib import Path
 
 import pytest
 
 from service.errors import DamagedImage, QueueFull
-from service.inference.scheduling import FrameScheduler, available_cpus, cgroup_cpus
+from service.inference.scheduling import FrameScheduler, start_to_end
 
 
 class Clock:
@@ -35,6 +35,13 @@ class GatedWork:
         return frame.upper()
 
 
+def opened(
+    work: Callable[[bytes], bytes], workers: int, max_queue_frames: int, clock: Callable[[], float] = time.monotonic
+) -> FrameScheduler[bytes]:
+    """A scheduler that works on frames as they are; decoding them takes no time."""
+    return start_to_end(bytes, work, workers, max_queue_frames, clock)
+
+
 @pytest.fixture
 def work() -> Iterator[GatedWork]:
     """Work behind a gate that opens at the end at the latest."""
@@ -45,7 +52,7 @@ def work() -> Iterator[GatedWork]:
 
 def test_frames_are_answered_in_order_of_submission(work: GatedWork) -> None:
     work.gate.set()
-    with FrameScheduler(work, workers=1, max_queue_frames=10) as scheduler:
+    with opened(work, workers=1, max_queue_frames=10) as scheduler:
         futures = scheduler.submit([b"a", b"b", b"c"])
         assert [future.result(30).result for future in futures] == [b"A", b"B", b"C"]
     assert work.seen == [b"a", b"b", b"c"]
@@ -53,7 +60,7 @@ def test_frames_are_answered_in_order_of_submission(work: GatedWork) -> None:
 
 def test_request_without_room_is_refused_whole(work: GatedWork) -> None:
     """One frame runs, two wait, a request of two more does not fit in three places, and one of one does."""
-    with FrameScheduler(work, workers=1, max_queue_frames=3) as scheduler:
+    with opened(work, workers=1, max_queue_frames=3) as scheduler:
         scheduler.submit([b"running"])
         assert work.started.acquire(timeout=30)
         scheduler.submit([b"a", b"b"])
@@ -66,7 +73,7 @@ def test_request_without_room_is_refused_whole(work: GatedWork) -> None:
 
 
 def test_refusal_before_the_upload_follows_the_same_bound(work: GatedWork) -> None:
-    with FrameScheduler(work, workers=1, max_queue_frames=1) as scheduler:
+    with opened(work, workers=1, max_queue_frames=1) as scheduler:
         scheduler.refuse_without_room(1)
         scheduler.submit([b"running"])
         assert work.started.acquire(timeout=30)
@@ -77,7 +84,7 @@ def test_refusal_before_the_upload_follows_the_same_bound(work: GatedWork) -> No
 
 
 def test_cancelled_frame_gives_its_place_back_and_is_never_computed(work: GatedWork) -> None:
-    with FrameScheduler(work, workers=1, max_queue_frames=1) as scheduler:
+    with opened(work, workers=1, max_queue_frames=1) as scheduler:
         running = scheduler.submit([b"running"])[0]
         assert work.started.acquire(timeout=30)
         left = scheduler.submit([b"left"])[0]
@@ -91,7 +98,7 @@ def test_cancelled_frame_gives_its_place_back_and_is_never_computed(work: GatedW
 
 
 def test_cancelled_frame_leaves_its_request_mates_alone(work: GatedWork) -> None:
-    with FrameScheduler(work, workers=1, max_queue_frames=3) as scheduler:
+    with opened(work, workers=1, max_queue_frames=3) as scheduler:
         scheduler.submit([b"running"])
         assert work.started.acquire(timeout=30)
         first, second, third = scheduler.submit([b"first", b"second", b"third"])
@@ -107,7 +114,7 @@ def test_failing_frame_settles_alone_and_the_worker_lives(error: BaseException) 
             raise error
         return frame
 
-    with FrameScheduler(fail_on_bad, workers=1, max_queue_frames=3) as scheduler:
+    with opened(fail_on_bad, workers=1, max_queue_frames=3) as scheduler:
         bad, good = scheduler.submit([b"bad", b"good"])
         assert bad.exception(30) is error
         assert good.result(30).result == b"good"
@@ -122,13 +129,13 @@ def test_queue_time_is_from_submission_to_the_worker() -> None:
         clock.now_s += 2
         return frame
 
-    with FrameScheduler(two_seconds, workers=1, max_queue_frames=2, clock=clock) as scheduler:
+    with opened(two_seconds, workers=1, max_queue_frames=2, clock=clock) as scheduler:
         first, second = scheduler.submit([b"a", b"b"])
         assert (first.result(30).queue_s, second.result(30).queue_s) == (0, 2)
 
 
 def test_retry_after_is_the_time_to_empty_the_queue() -> None:
-    """3 seconds a frame on two workers; 2 run and 3 wait: 5 * 3 / 2 = 7.5 seconds."""
+    """3 seconds a frame on two workers; 2 run and 3 wait: 5 * 3 / 2 = 7.5 seconds. Three frames make it believed."""
     clock, gate, started = Clock(), threading.Event(), threading.Semaphore(0)
 
     def measured(frame: bytes) -> bytes:
@@ -139,8 +146,9 @@ def test_retry_after_is_the_time_to_empty_the_queue() -> None:
         assert gate.wait(30)
         return frame
 
-    with FrameScheduler(measured, workers=2, max_queue_frames=3, clock=clock) as scheduler:
-        scheduler.submit([b"first"])[0].result(30)
+    with opened(measured, workers=2, max_queue_frames=3, clock=clock) as scheduler:
+        for _ in range(3):
+            scheduler.submit([b"first"])[0].result(30)
         for _ in range(2):
             scheduler.submit([b"running"])
             assert started.acquire(timeout=30)
@@ -153,7 +161,7 @@ def test_retry_after_is_the_time_to_empty_the_queue() -> None:
 
 
 def test_closing_cancels_what_waits_and_finishes_what_runs(work: GatedWork) -> None:
-    scheduler = FrameScheduler(work, workers=1, max_queue_frames=2)
+    scheduler = opened(work, workers=1, max_queue_frames=2)
     running = scheduler.submit([b"running"])[0]
     assert work.started.acquire(timeout=30)
     waiting = scheduler.submit([b"waiting"])[0]
@@ -167,49 +175,8 @@ def test_closing_cancels_what_waits_and_finishes_what_runs(work: GatedWork) -> N
 
 
 def test_workers_run_at_the_same_time(work: GatedWork) -> None:
-    with FrameScheduler(work, workers=2, max_queue_frames=2) as scheduler:
+    with opened(work, workers=2, max_queue_frames=2) as scheduler:
         scheduler.submit([b"a", b"b"])
         assert all(work.started.acquire(timeout=30) for _ in range(2))
         assert scheduler.state().running_frames == 2
         work.gate.set()
-
-
-def control_group(folder: Path) -> Callable[[str, str], None]:
-    """Writes files of a control group."""
-
-    def write(name: str, content: str) -> None:
-        (folder / name).parent.mkdir(exist_ok=True)
-        (folder / name).write_text(content)
-
-    return write
-
-
-def test_quota_of_a_version_2_control_group_is_read(tmp_path: Path) -> None:
-    control_group(tmp_path)("cpu.max", "150000 100000\n")
-    assert cgroup_cpus(tmp_path) == 1.5
-
-
-def test_control_group_without_quota_grants_all(tmp_path: Path) -> None:
-    control_group(tmp_path)("cpu.max", "max 100000\n")
-    assert cgroup_cpus(tmp_path) is None
-
-
-def test_quota_of_a_version_1_control_group_is_read(tmp_path: Path) -> None:
-    control_group(tmp_path)("cpu/cpu.cfs_quota_us", "400000\n")
-    control_group(tmp_path)("cpu/cpu.cfs_period_us", "100000\n")
-    assert cgroup_cpus(tmp_path) == 4
-
-
-def test_version_1_group_without_quota_grants_all(tmp_path: Path) -> None:
-    control_group(tmp_path)("cpu/cpu.cfs_quota_us", "-1\n")
-    control_group(tmp_path)("cpu/cpu.cfs_period_us", "100000\n")
-    assert cgroup_cpus(tmp_path) is None
-
-
-@pytest.mark.parametrize(("quota", "expected"), [(None, 3), (1.5, 2), (0.1, 1), (8.0, 3)])
-def test_available_cpus_is_the_lesser_of_affinity_and_quota(
-    monkeypatch: pytest.MonkeyPatch, quota: float | None, expected: int
-) -> None:
-    monkeypatch.setattr("os.sched_getaffinity", lambda _: {0, 1, 2})
-    monkeypatch.setattr("service.inference.scheduling.cgroup_cpus", lambda _: quota)
-    assert available_cpus() == expected

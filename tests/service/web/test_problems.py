@@ -55,6 +55,7 @@ def test_codes_are_snake_case_unique_and_have_an_example() -> None:
         (errors.DamagedImage, 422),
         (errors.QueueFull, 429),
         (errors.UploadsFull, 429),
+        (errors.DeadlineExceeded, 504),
         (errors.NotReady, 503),
         (errors.Draining, 503),
     ],
