@@ -40,6 +40,8 @@ INFERENCE_ORDER = tuple(
         "artifact",
         "decoding",
         "execution",
+        "cuda_driver",
+        "batch_binding",
         "session",
         "variants",
         "detector",
@@ -47,6 +49,11 @@ INFERENCE_ORDER = tuple(
         "frame_queue",
         "batching",
         "scheduling",
+        "driving_frame",
+        "machine",
+        "tuning",
+        "plan_timing",
+        "tuning_file",
     )
 )
 TRAINING_ORDER = (

@@ -5,26 +5,32 @@ up in memory. A batch that fails is tried again frame by frame: a bad frame hurt
 """
 
 from collections.abc import Callable, Sequence
+from concurrent.futures import Future
 from typing import Generic, TypeVar
 
 from service.inference.frame_queue import FrameQueue, Job, Measured
 
 Prepared = TypeVar("Prepared")
 Result = TypeVar("Result")
+Infer = Callable[[Sequence[Prepared]], Sequence[Result]]
 
 
 class BatchCrew(Generic[Prepared, Result]):
-    """What the threads of a batching scheduler do: many run `decode`, exactly one runs `infer`."""
+    """What the threads of a batching scheduler do: many run `decode`, exactly one runs `infer`.
+
+    `open_infer` is called on that one thread, since a device may keep things for each thread.
+    """
 
     def __init__(
         self,
         queue: FrameQueue[Result],
         decode: Callable[[bytes], Prepared],
-        infer: Callable[[Sequence[Prepared]], Sequence[Result]],
+        open_infer: Callable[[], Infer[Prepared, Result]],
         largest_batch: int,
     ) -> None:
-        self._queue, self._decode, self._infer, self._largest = queue, decode, infer, largest_batch
+        self._queue, self._decode, self._open_infer, self._largest = queue, decode, open_infer, largest_batch
         self._batch_ended_s = queue.clock()
+        self.opened: Future[None] = Future()
 
     def decode(self) -> None:
         """Turn frames into pixels until the queue is closed."""
@@ -38,7 +44,13 @@ class BatchCrew(Generic[Prepared, Result]):
                 self._queue.hand_over(job, prepared)
 
     def infer(self) -> None:
-        """Answer batch after batch until the queue is closed."""
+        """Open the device, which settles `opened`, then answer batch after batch until the queue is closed."""
+        try:
+            self._infer = self._open_infer()
+        except BaseException as error:  # noqa: BLE001 - it is for whoever waits for the opening
+            self.opened.set_exception(error)
+            return
+        self.opened.set_result(None)
         while (jobs := self._queue.take_batch(self._largest)) is not None:
             if jobs:
                 self._answer(jobs)

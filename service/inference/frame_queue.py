@@ -298,4 +298,5 @@ def _too_late(left_s: float, pace: Pace, waited_s: float = 0.0) -> DeadlineExcee
 
 
 def _ms(seconds: float) -> str:
-    return f"{seconds * 1000:.3g}"
+    milliseconds = seconds * 1000
+    return f"{milliseconds:.0f}" if milliseconds >= 100 else f"{milliseconds:.3g}"

@@ -12,9 +12,10 @@ import threading
 import time
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future
+from functools import partial
 from typing import Generic, TypeVar
 
-from service.inference.batching import BatchCrew
+from service.inference.batching import BatchCrew, Infer
 from service.inference.detector import Detection, Detector
 from service.inference.execution import ExecutionPlan
 from service.inference.frame_queue import Completed, FrameQueue, Job, Measured, QueueState
@@ -123,15 +124,24 @@ def start_to_end(
 
 def in_batches(
     decode: Callable[[bytes], Prepared],
-    infer: Callable[[Sequence[Prepared]], Sequence[Result]],
+    open_infer: Callable[[], Infer[Prepared, Result]],
     plan: ExecutionPlan,
     max_queue_frames: int,
     clock: Callable[[], float] = time.monotonic,
 ) -> FrameScheduler[Result]:
-    """A scheduler whose workers decode and whose one inference thread takes whatever waits."""
+    """A scheduler whose workers decode and whose one inference thread takes whatever waits.
+
+    Raises what `open_infer` raises, which that thread calls first.
+    """
     queue = FrameQueue[Result](max_queue_frames, plan.largest_batch, clock)
-    crew = BatchCrew(queue, decode, infer, plan.largest_batch)
-    return FrameScheduler(queue, [crew.infer] + [crew.decode] * plan.inference_workers, plan.inference_workers)
+    crew = BatchCrew(queue, decode, open_infer, plan.largest_batch)
+    scheduler = FrameScheduler(queue, [crew.infer] + [crew.decode] * plan.inference_workers, plan.inference_workers)
+    try:
+        crew.opened.result()
+    except BaseException:
+        scheduler.close()
+        raise
+    return scheduler
 
 
 def open_scheduler(
@@ -140,4 +150,4 @@ def open_scheduler(
     """The scheduler that runs a detector by a plan, every batch size of it warm."""
     if not plan.batched:
         return start_to_end(detector.decode, detector.infer, plan.inference_workers, max_queue_frames, clock)
-    return in_batches(detector.decode, detector.batches(plan), plan, max_queue_frames, clock)
+    return in_batches(detector.decode, partial(detector.batches, plan), plan, max_queue_frames, clock)

@@ -3,12 +3,11 @@
 # B = frames in a batch, L = labels, H/W = height/width in pixels, C = 3 (RGB), h/w = evidence grid
 """
 
-import ctypes
 import platform
 import re
-import sys
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from itertools import count, repeat
 from pathlib import Path
 from typing import Final, Literal
 
@@ -18,12 +17,16 @@ from numpy.typing import NDArray
 
 from service.errors import ProviderUnavailable, SelfTestFailed
 from service.inference.artifact import EVIDENCE, INPUT, PROBABILITIES, Artifact
+from service.inference.batch_binding import BatchBinding, BatchBindings, Memory, run_options
+from service.inference.cuda_driver import driver_hindrance
+
+# Neither recorded as a CUDA graph nor replayed: any thread may run any number of frames.
+_SIMPLY_RUN: Final = run_options()
 
 Device = Literal["auto", "cuda", "cpu"]
 CPU: Final = "CPUExecutionProvider"
 CUDA: Final = "CUDAExecutionProvider"
 
-_DRIVER: Final = "nvcuda.dll" if sys.platform == "win32" else "libcuda.so.1"
 _CUDA_OPTIONS: Final = {
     # EXHAUSTIVE, the default, costs hundreds of ms for every new shape; DEFAULT means cuDNN's slow fallback.
     "cudnn_conv_algo_search": "HEURISTIC",
@@ -47,11 +50,18 @@ class ModelSession:
 
     `device` "cuda" insists on the CUDA provider and raises ProviderUnavailable where it cannot run the model or does
     not reproduce its self-test; "auto" then takes the CPU and says why in `fallback_reason`; "cpu" never tries CUDA.
+    With `cuda_graphs` CUDA records the run of each batch size that is bound and replays it; one thread alone may run
+    batches then, and nothing else may run meanwhile.
     """
 
-    def __init__(self, artifact: Artifact, device: Device = "auto", intra_op_threads: int = 1) -> None:
+    def __init__(
+        self, artifact: Artifact, device: Device = "auto", intra_op_threads: int = 1, cuda_graphs: bool = False
+    ) -> None:
         self._artifact = artifact
         self._intra_op_threads = intra_op_threads
+        self._cuda_graphs = cuda_graphs
+        # One for each binding ever made: a graph replayed for another would read and write the wrong addresses.
+        self._graph_numbers = count(1)
         self.fallback_reason: str | None = None
         self._session = self._open(device)
         self.provider: str = self._session.get_providers()[0]
@@ -61,8 +71,17 @@ class ModelSession:
         return _run(self._session, frames_BHWC)
 
     def bind(self, batch_sizes: Sequence[int]) -> Callable[[Sequence[NDArray[np.uint8]]], Outputs]:
-        """A function that runs frames in batches of these sizes; to be called from one thread at a time."""
-        raise NotImplementedError(batch_sizes)
+        """A function that runs as many frames as the largest of these sizes at once, warm for all of them.
+
+        Call it on the thread that called this, and on no other: CUDA keeps what it has recorded for each thread.
+        """
+        memory: Memory = "cuda" if self.provider == CUDA else "cpu"
+        graphs = self._graph_numbers if self._cuda_graphs else repeat(None)
+        bindings = BatchBindings(
+            BatchBinding(self._session, self._artifact.metadata, size, memory, graph)
+            for size, graph in zip(batch_sizes, graphs, strict=False)
+        )
+        return lambda frames_HWC: Outputs(*bindings.run(frames_HWC))
 
     def warm_up(self, batch_size: int = 1) -> None:
         """Run once, so that the first real frame does not pay for lazy initialisation."""
@@ -110,7 +129,7 @@ class ModelSession:
             return None, hindrance
         try:
             onnxruntime.preload_dlls()
-            session = self._create([(CUDA, _CUDA_OPTIONS), CPU])
+            session = self._create([(CUDA, _CUDA_OPTIONS | {"enable_cuda_graph": str(int(self._cuda_graphs))}), CPU])
             # ONNX Runtime falls back without raising: only the provider list and a real run tell.
             if session.get_providers()[0] != CUDA:
                 return None, "ONNX Runtime could not load it and fell back to the CPU (see its messages above)"
@@ -149,12 +168,8 @@ def cuda_hindrance() -> str | None:
     """Why CUDA need not be tried on this machine; None where it may run."""
     if CUDA not in onnxruntime.get_available_providers():
         return "this build of ONNX Runtime has no CUDA provider"
-    try:
-        ctypes.CDLL(_DRIVER)
-    except OSError:
-        return f"no NVIDIA driver was found ({_DRIVER} cannot be loaded)"
-    return None
+    return driver_hindrance()
 
 
 def _run(session: onnxruntime.InferenceSession, frames_BHWC: NDArray[np.uint8]) -> Outputs:
-    return Outputs(*session.run([PROBABILITIES, EVIDENCE], {INPUT: frames_BHWC}))
+    return Outputs(*session.run([PROBABILITIES, EVIDENCE], {INPUT: frames_BHWC}, _SIMPLY_RUN))

@@ -3,36 +3,17 @@
 import threading
 import time
 from collections.abc import Callable, Iterator
+from pathlib import Path
 
 import pytest
 
-from service.errors import DamagedImage, QueueFull
-from service.inference.scheduling import FrameScheduler, start_to_end
-
-
-class Clock:
-    """Seconds that pass only when told."""
-
-    def __init__(self) -> None:
-        self.now_s = 0.0
-
-    def __call__(self) -> float:
-        return self.now_s
-
-
-class GatedWork:
-    """Work that reports its start and then waits for the gate; remembers what it has worked on, in order."""
-
-    def __init__(self) -> None:
-        self.gate = threading.Event()
-        self.started = threading.Semaphore(0)
-        self.seen: list[bytes] = []
-
-    def __call__(self, frame: bytes) -> bytes:
-        self.seen.append(frame)
-        self.started.release()
-        assert self.gate.wait(30)
-        return frame.upper()
+from service.errors import DamagedImage, DeadlineExceeded, QueueFull
+from service.inference.decoding import FrameLimits
+from service.inference.detector import Detector, load_detector
+from service.inference.execution import ExecutionPlan
+from service.inference.scheduling import FrameScheduler, open_scheduler, start_to_end
+from tests.service.conftest import encoded
+from tests.service.inference.schedules import Clock, GatedWork
 
 
 def opened(
@@ -62,7 +43,7 @@ def test_request_without_room_is_refused_whole(work: GatedWork) -> None:
     """One frame runs, two wait, a request of two more does not fit in three places, and one of one does."""
     with opened(work, workers=1, max_queue_frames=3) as scheduler:
         scheduler.submit([b"running"])
-        assert work.started.acquire(timeout=30)
+        assert work.has_started()
         scheduler.submit([b"a", b"b"])
         with pytest.raises(QueueFull, match="2 frames wait, 2 more have no room; at most 3 may wait"):
             scheduler.submit([b"c", b"d"])
@@ -76,7 +57,7 @@ def test_refusal_before_the_upload_follows_the_same_bound(work: GatedWork) -> No
     with opened(work, workers=1, max_queue_frames=1) as scheduler:
         scheduler.refuse_without_room(1)
         scheduler.submit([b"running"])
-        assert work.started.acquire(timeout=30)
+        assert work.has_started()
         scheduler.submit([b"waiting"])
         with pytest.raises(QueueFull):
             scheduler.refuse_without_room(1)
@@ -86,7 +67,7 @@ def test_refusal_before_the_upload_follows_the_same_bound(work: GatedWork) -> No
 def test_cancelled_frame_gives_its_place_back_and_is_never_computed(work: GatedWork) -> None:
     with opened(work, workers=1, max_queue_frames=1) as scheduler:
         running = scheduler.submit([b"running"])[0]
-        assert work.started.acquire(timeout=30)
+        assert work.has_started()
         left = scheduler.submit([b"left"])[0]
         assert left.cancel()
         assert scheduler.state().waiting_frames == 0
@@ -100,7 +81,7 @@ def test_cancelled_frame_gives_its_place_back_and_is_never_computed(work: GatedW
 def test_cancelled_frame_leaves_its_request_mates_alone(work: GatedWork) -> None:
     with opened(work, workers=1, max_queue_frames=3) as scheduler:
         scheduler.submit([b"running"])
-        assert work.started.acquire(timeout=30)
+        assert work.has_started()
         first, second, third = scheduler.submit([b"first", b"second", b"third"])
         second.cancel()
         work.gate.set()
@@ -163,7 +144,7 @@ def test_retry_after_is_the_time_to_empty_the_queue() -> None:
 def test_closing_cancels_what_waits_and_finishes_what_runs(work: GatedWork) -> None:
     scheduler = opened(work, workers=1, max_queue_frames=2)
     running = scheduler.submit([b"running"])[0]
-    assert work.started.acquire(timeout=30)
+    assert work.has_started()
     waiting = scheduler.submit([b"waiting"])[0]
     waiting.add_done_callback(lambda _: work.gate.set())
     scheduler.close()
@@ -177,6 +158,81 @@ def test_closing_cancels_what_waits_and_finishes_what_runs(work: GatedWork) -> N
 def test_workers_run_at_the_same_time(work: GatedWork) -> None:
     with opened(work, workers=2, max_queue_frames=2) as scheduler:
         scheduler.submit([b"a", b"b"])
-        assert all(work.started.acquire(timeout=30) for _ in range(2))
+        assert all(work.has_started() for _ in range(2))
         assert scheduler.state().running_frames == 2
         work.gate.set()
+
+
+# Deadlines
+
+
+def test_frame_whose_deadline_passed_costs_no_worker_its_time(work: GatedWork) -> None:
+    """It expires while another frame runs; the one behind it is answered."""
+    clock = Clock()
+    with opened(work, workers=1, max_queue_frames=3, clock=clock) as scheduler:
+        scheduler.submit([b"running"])
+        assert work.has_started()
+        (late,) = scheduler.submit([b"late"], deadline_s=1.0)
+        (patient,) = scheduler.submit([b"patient"], deadline_s=9.0)
+        clock.now_s = 2.0
+        work.gate.set()
+        assert patient.result(30).result == b"PATIENT"
+        assert isinstance(late.exception(30), DeadlineExceeded)
+    assert work.seen == [b"running", b"patient"]
+
+
+def test_deadline_is_looked_at_again_between_decoding_and_inference() -> None:
+    """Decoding takes 2 seconds of the clock where 1 is left: the frame is not inferred, and the next one is."""
+    clock, inferred = Clock(), []
+
+    def decode(frame: bytes) -> bytes:
+        clock.now_s += 2
+        return frame
+
+    def infer(frame: bytes) -> bytes:
+        inferred.append(frame)
+        return frame
+
+    with start_to_end(decode, infer, workers=1, max_queue_frames=2, clock=clock) as scheduler:
+        (late,) = scheduler.submit([b"late"], deadline_s=1.0)
+        assert isinstance(late.exception(30), DeadlineExceeded)
+        (next_one,) = scheduler.submit([b"next"], deadline_s=clock.now_s + 9)
+        assert next_one.result(30).result == b"next"
+        assert scheduler.state().running_frames == 0
+    assert inferred == [b"next"]
+
+
+def test_client_that_leaves_while_its_frame_is_decoded_spares_the_inference(work: GatedWork) -> None:
+    inferred: list[bytes] = []
+    with start_to_end(work, inferred.append, workers=1, max_queue_frames=2) as scheduler:
+        left = scheduler.submit([b"left"])[0]
+        assert work.has_started()
+        assert left.cancel()
+        work.gate.set()
+        scheduler.submit([b"next"])[0].result(30)
+    assert inferred == [b"NEXT"]
+
+
+# Plans
+
+
+@pytest.fixture(scope="module")
+def detector(model: Path) -> Detector:
+    """The tiny model on the CPU: red and green are the means of these colours."""
+    return load_detector(model, "cpu", 1, FrameLimits())
+
+
+@pytest.mark.parametrize("batch_sizes", [(1,), (1, 2, 4), (3,)])
+def test_every_plan_gives_each_frame_its_own_answer(detector: Detector, batch_sizes: tuple[int, ...]) -> None:
+    """Twenty colours, twenty answers in their order, and a damaged frame among them that harms nobody."""
+    reds = range(0, 255, 13)
+    frames = [encoded(red, 51, 0) for red in reds]
+    with open_scheduler(detector, ExecutionPlan(2, batch_sizes=batch_sizes), max_queue_frames=64) as scheduler:
+        damaged, *futures = scheduler.submit([frames[0][:40], *frames])
+        answers = [future.result(30) for future in futures]
+        assert isinstance(damaged.exception(30), DamagedImage)
+        assert (scheduler.healthy(), scheduler.state().workers, scheduler.state().running_frames) == (True, 2, 0)
+    for red, answer in zip(reds, answers, strict=True):
+        assert answer.result.probabilities == pytest.approx({"red": red / 255, "green": 0.2}, abs=2e-6)
+        assert answer.batch_frames <= batch_sizes[-1]
+    assert not scheduler.healthy()

@@ -98,6 +98,41 @@ def test_warm_up_runs_the_batch_it_is_asked_for(artifact: Artifact, monkeypatch:
     assert seen == [(1, HEIGHT, WIDTH, 3), (4, HEIGHT, WIDTH, 3)]
 
 
+# Batches through bound buffers
+
+
+@pytest.mark.parametrize("frames", [1, 2, 3, 5, 8])
+def test_bound_batch_answers_like_the_frames_one_by_one(artifact: Artifact, frames: int) -> None:
+    """Also where it is filled up: 3 and 5 frames run in buffers of 4 and 8."""
+    model = ModelSession(artifact, "cpu")
+    run = model.bind((1, 2, 4, 8))
+    frames_BHWC = random_frames(frames)
+    bound = run(list(frames_BHWC))
+    assert bound.probabilities_BL.shape == (frames, 2)
+    assert bound.evidence_BLhw.shape == (frames, 2, *GRID)
+    for index in range(frames):
+        alone = model.run(frames_BHWC[index : index + 1])
+        np.testing.assert_allclose(bound.probabilities_BL[index], alone.probabilities_BL[0], atol=1e-6)
+        np.testing.assert_allclose(bound.evidence_BLhw[index], alone.evidence_BLhw[0], atol=1e-6)
+
+
+def test_answers_of_a_bound_batch_outlive_the_next_one(artifact: Artifact) -> None:
+    """The buffers are used again: black after white must leave white's answer as it was."""
+    run = ModelSession(artifact, "cpu").bind((2,))
+    white = run([np.full((HEIGHT, WIDTH, 3), 255, np.uint8)] * 2)
+    run([np.zeros((HEIGHT, WIDTH, 3), np.uint8)] * 2)
+    np.testing.assert_allclose(white.probabilities_BL, 1, atol=1e-6)
+    np.testing.assert_allclose(white.evidence_BLhw, 1, atol=1e-6)
+
+
+def test_what_fills_up_a_batch_is_not_answered(artifact: Artifact) -> None:
+    """Four white frames, then one black one in the same buffers."""
+    run = ModelSession(artifact, "cpu").bind((4,))
+    run([np.full((HEIGHT, WIDTH, 3), 255, np.uint8)] * 4)
+    black = run([np.zeros((HEIGHT, WIDTH, 3), np.uint8)])
+    np.testing.assert_array_equal(black.probabilities_BL, [[0, 0]])
+
+
 # Self-test
 
 BLACK = np.zeros((1, 1, 3), np.uint8)
@@ -173,7 +208,9 @@ class FakeSession:
         """Where it says that it runs."""
         return self._providers
 
-    def run(self, names: Sequence[str] | None, feeds: dict[str, Frames]) -> list[NDArray[np.float32]]:
+    def run(
+        self, names: Sequence[str] | None, feeds: dict[str, Frames], options: object = None
+    ) -> list[NDArray[np.float32]]:
         """The means of the colours as the tiny model answers, with an error of 0.004, or the breakage."""
         on_cuda, frames_BHWC = self._providers[0] == CUDA, feeds["frames"]
         if on_cuda and self._breaks == "run":
@@ -273,6 +310,15 @@ def test_cuda_that_runs_the_model_is_taken(
     assert runtime.asked_for == [[CUDA, CPU]]
     assert runtime.cuda_options["use_tf32"] == "0"
     assert runtime.cuda_options["cudnn_conv_algo_search"] == "HEURISTIC"
+    assert runtime.cuda_options["enable_cuda_graph"] == "0"
+
+
+def test_cuda_graphs_are_recorded_only_where_they_are_asked_for(
+    artifact: Artifact, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    runtime = on_machine(monkeypatch, FakeRuntime())
+    ModelSession(artifact, "cuda", cuda_graphs=True)
+    assert runtime.cuda_options["enable_cuda_graph"] == "1"
 
 
 def test_cpu_never_tries_cuda(artifact: Artifact, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -314,6 +360,26 @@ def test_cuda_answers_like_the_cpu(artifact: Artifact) -> None:
             expected = cpu.run(frames_BHWC)
             np.testing.assert_allclose(seen.probabilities_BL, expected.probabilities_BL, atol=1e-5)
             np.testing.assert_allclose(seen.evidence_BLhw, expected.evidence_BLhw, atol=1e-5)
+
+
+@pytest.mark.gpu
+@pytest.mark.skipif(not has_nvidia_driver(), reason="needs an NVIDIA GPU")
+@pytest.mark.parametrize("cuda_graphs", [False, True])
+def test_bound_batches_answer_on_cuda_like_on_the_cpu(cuda_graphs: bool) -> None:
+    """Every size, in an order that comes back to each, and with a second set of buffers that must not be mixed up."""
+    embedded = Artifact.read(Settings().model)
+    cuda, cpu = ModelSession(embedded, "cuda", cuda_graphs=cuda_graphs), ModelSession(embedded, "cpu")
+    size = embedded.metadata.input
+    both = [cuda.bind((1, 4, 8)), cuda.bind((1, 4, 8))]
+    for seed, frames in enumerate((1, 3, 4, 8, 1, 5, 2)):
+        shape = (frames, size.height, size.width, 3)
+        frames_BHWC = np.random.default_rng(seed).integers(0, 256, shape, np.uint8)
+        expected = cpu.run(frames_BHWC)
+        for run in both:
+            seen = run(list(frames_BHWC))
+            np.testing.assert_allclose(seen.probabilities_BL, expected.probabilities_BL, atol=1e-3)
+            np.testing.assert_allclose(seen.evidence_BLhw, expected.evidence_BLhw, atol=1e-3)
+    cuda.check_self_test()
 
 
 @pytest.mark.gpu

@@ -1,0 +1,55 @@
+"""What is asked of the NVIDIA driver itself, without CUDA's libraries."""
+
+import ctypes
+import logging
+import sys
+import weakref
+from typing import Final
+
+import numpy as np
+from numpy.typing import NDArray
+
+logger = logging.getLogger(__name__)
+
+DRIVER: Final = "nvcuda.dll" if sys.platform == "win32" else "libcuda.so.1"
+# CU_MEMHOSTREGISTER_PORTABLE: the memory counts as page-locked in every context.
+_PORTABLE: Final = 1
+
+
+def driver_hindrance() -> str | None:
+    """Why the driver cannot be loaded; None where it can."""
+    try:
+        ctypes.CDLL(DRIVER)
+    except OSError:
+        return f"no NVIDIA driver was found ({DRIVER} cannot be loaded)"
+    return None
+
+
+def page_lock(buffer: NDArray[np.uint8]) -> bool:
+    """Keep a buffer's pages where they are, as long as it lives, so that the device copies from it by itself.
+
+    False where the driver refuses: copies are slower then, and nothing else.
+    """
+    try:
+        failed = _registered(ctypes.CDLL(DRIVER), buffer)
+    except (OSError, AttributeError) as problem:
+        failed = str(problem)
+    if failed:
+        logger.warning("frames are not page-locked", extra={"reason": failed})
+    return not failed
+
+
+def _registered(driver: ctypes.CDLL, buffer: NDArray[np.uint8]) -> str:
+    """Empty, or the call that failed and CUDA's number for why."""
+    context, address = ctypes.c_void_p(), ctypes.c_void_p(buffer.ctypes.data)
+    calls = {
+        "cuDevicePrimaryCtxRetain": lambda: driver.cuDevicePrimaryCtxRetain(ctypes.byref(context), 0),
+        "cuCtxSetCurrent": lambda: driver.cuCtxSetCurrent(context),
+        "cuMemHostRegister": lambda: driver.cuMemHostRegister_v2(address, ctypes.c_size_t(buffer.nbytes), _PORTABLE),
+    }
+    for name, call in calls.items():
+        if code := call():
+            return f"{name} answers {code}"
+    # Before its memory goes: the driver must not keep pages that belong to something else by then.
+    weakref.finalize(buffer, driver.cuMemHostUnregister, address).atexit = False
+    return ""
