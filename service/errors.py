@@ -7,6 +7,7 @@
         ProviderUnavailable          the execution provider that was asked for cannot run the model
         InvalidSettings              a setting is unknown or out of range
         AddressUnavailable           host and port cannot be listened on
+        TuningFileUnusable           figures of execution plans cannot be read or written
         LabelFolderUnusable          uncertain frames are to be kept in a folder that cannot be used
       RequestError                 nothing in this request can be answered
         UnsupportedContentType       the body is neither multipart/form-data nor an image type we read
@@ -80,6 +81,10 @@ class InvalidSettings(StartupError):
 
 class AddressUnavailable(StartupError):
     """The host and port cannot be listened on."""
+
+
+class TuningFileUnusable(StartupError):
+    """A file with figures of execution plans cannot be read or written, or is of a schema this version does not know."""
 
 
 class LabelFolderUnusable(StartupError):
