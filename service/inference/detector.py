@@ -129,9 +129,14 @@ class Detector:
 
 
 def load_detector(
-    model: Path, device: Device, threads: int, limits: FrameLimits, variant: Variant = "auto"
+    model: Path,
+    device: Device,
+    threads: int,
+    limits: FrameLimits,
+    variant: Variant = "auto",
+    cuda_graphs: bool = False,
 ) -> Detector:
     """A detector whose model is loaded, reproduces its self-test and is warm. Raises StartupError."""
-    running = open_model(model, device, variant, threads)
+    running = open_model(model, device, variant, threads, cuda_graphs)
     running.session.warm_up()
     return Detector(running.artifact.metadata, running.session, limits, running.reason)

@@ -37,7 +37,9 @@ class _Choice:
     reason: str
 
 
-def open_model(model: Path, device: Device = "auto", variant: Variant = "auto", threads: int = 1) -> RunningModel:
+def open_model(
+    model: Path, device: Device = "auto", variant: Variant = "auto", threads: int = 1, cuda_graphs: bool = False
+) -> RunningModel:
     """The file of the wanted precision on the wanted device; raises StartupError.
 
     `auto` takes the fastest for the provider that runs, and float32 where that file is not there or does not reproduce
@@ -47,7 +49,7 @@ def open_model(model: Path, device: Device = "auto", variant: Variant = "auto", 
     hindrance = None
     if device == "cuda" or (device == "auto" and (hindrance := cuda_hindrance()) is None):
         try:
-            return _first_that_runs(_choices(given, variant, CUDA), "cuda", threads)
+            return _first_that_runs(_choices(given, variant, CUDA), "cuda", threads, cuda_graphs)
         except ProviderUnavailable as problem:
             if device == "cuda":
                 raise
@@ -115,13 +117,15 @@ def _variant_of(given: Artifact, path: Path, precision: Precision) -> Artifact:
     return variant
 
 
-def _first_that_runs(choices: Iterator[_Choice], device: Device, threads: int) -> RunningModel:
+def _first_that_runs(
+    choices: Iterator[_Choice], device: Device, threads: int, cuda_graphs: bool = False
+) -> RunningModel:
     failure: SelfTestFailed | ProviderUnavailable | None = None
     for choice in choices:
         if failure:
             logger.warning("variant refused", extra={"problem": str(failure), "instead": choice.artifact.path.name})
         try:
-            session = ModelSession(choice.artifact, device, threads)
+            session = ModelSession(choice.artifact, device, threads, cuda_graphs)
             session.check_self_test()
         except (SelfTestFailed, ProviderUnavailable) as problem:
             failure = problem

@@ -230,6 +230,7 @@ class FakeRuntime:
         self._built_with_cuda, self._falls_back, self._breaks = built_with_cuda, falls_back, breaks
         self.asked_for: list[list[str]] = []
         self.cuda_options: dict[str, str] = {}
+        self.memory_patterns: list[bool] = []
 
     def get_available_providers(self) -> list[str]:
         """What the build knows."""
@@ -244,6 +245,7 @@ class FakeRuntime:
         """A session on the first provider, or on the last where it falls back as ONNX Runtime does: in silence."""
         names = [provider if isinstance(provider, str) else provider[0] for provider in providers]
         self.asked_for.append(names)
+        self.memory_patterns.append(options.enable_mem_pattern)
         self.cuda_options |= dict(provider for provider in providers if not isinstance(provider, str)).get(CUDA, {})
         if self._breaks == "creation" and names[0] == CUDA:
             raise RuntimeError("CUDA failure 35: driver version is insufficient")
@@ -325,6 +327,17 @@ def test_cpu_never_tries_cuda(artifact: Artifact, monkeypatch: pytest.MonkeyPatc
     runtime = on_machine(monkeypatch, FakeRuntime())
     assert ModelSession(artifact, "cpu").provider == CPU
     assert runtime.asked_for == [[CPU]]
+
+
+@pytest.mark.parametrize(("precision", "pattern"), [("float32", True), ("int8", False), ("float16", True)])
+def test_int8_alone_goes_without_a_memory_pattern(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, precision: str, pattern: bool
+) -> None:
+    metadata = tiny_metadata().model_copy(update={"precision": precision}).model_dump_json()
+    model = Artifact.read(write_tiny_model(tmp_path / "model.onnx", metadata_json=metadata))
+    runtime = on_machine(monkeypatch, FakeRuntime())
+    ModelSession(model, "cpu")
+    assert runtime.memory_patterns == [pattern]
 
 
 def has_nvidia_driver() -> bool:

@@ -39,9 +39,13 @@ class FakeCuda:
 
     def __init__(self, refuses: tuple[str, ...] = ()) -> None:
         self._refuses = refuses
+        self.recorded_on: list[str] = []
 
-    def __call__(self, artifact: Artifact, device: variants.Device, threads: int) -> ModelSession:
+    def __call__(
+        self, artifact: Artifact, device: variants.Device, threads: int, cuda_graphs: bool = False
+    ) -> ModelSession:
         session = ModelSession(artifact, "cpu", threads)
+        self.recorded_on += [device] if cuda_graphs else []
         if device == "cuda":
             if artifact.metadata.precision in self._refuses:
                 raise ProviderUnavailable("device=cuda was asked for, but no", reason="its answers differ")
@@ -98,6 +102,14 @@ def test_float16_that_cuda_answers_wrongly_gives_way_to_float32_there(
     assert (running.artifact.metadata.precision, running.session.provider) == ("float32", CUDA)
     assert "tiny.float16.onnx does not run right here" in running.reason
     assert "variant refused" in caplog.text
+
+
+def test_cuda_graphs_are_for_sessions_on_cuda(write: Write, on_gpu: Callable[[FakeCuda], None]) -> None:
+    """Where CUDA is refused in the end, the session on the CPU hears nothing of them."""
+    model, cuda = write(), FakeCuda(refuses=("float32",))
+    on_gpu(cuda)
+    open_model(model, cuda_graphs=True)
+    assert cuda.recorded_on == ["cuda"]
 
 
 def test_cpu_takes_int8_where_cuda_runs_neither(write: Write, on_gpu: Callable[[FakeCuda], None]) -> None:
