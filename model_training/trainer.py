@@ -30,6 +30,7 @@ from model_training.depthwise import with_fast_gradients
 from model_training.errors import InvalidConfiguration, TrainingDiverged
 from model_training.evaluation import network_logits
 from model_training.frame_sizes import FrameSizes
+from model_training.kept_memory import keep_freed_memory
 from model_training.masked_loss import evidence_cross_entropy, masked_cross_entropy
 from model_training.metrics import label_average_precisions
 from model_training.network import PresenceNetwork, parameter_groups
@@ -103,6 +104,8 @@ class Trainer:
         torch.manual_seed(configuration.seed)
         network = PresenceNetwork(configuration.network, len(configuration.labels))
         self.network = network.to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]
+        if device.type == "cpu":
+            keep_freed_memory()
         if device.type == "cpu" and configuration.precision == "bfloat16":
             with_fast_gradients(self.network)
         self._optimizer = torch.optim.AdamW(
