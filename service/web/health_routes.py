@@ -1,8 +1,8 @@
 """How the process is: for orchestrators, for people and for Prometheus."""
 
 from fastapi import APIRouter, Request, Response
-from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
 
+from service.telemetry.exposition import OPENMETRICS, TEXT, exposition
 from service.web.problem_documents import documented_problems
 from service.web.schemas import Health, Live, Ready, health_of
 
@@ -36,11 +36,12 @@ async def ready(request: Request) -> Ready:
     "/metrics",
     summary="Metrics for Prometheus",
     response_class=Response,
-    responses={200: {"content": {CONTENT_TYPE_LATEST: {"schema": {"type": "string"}}}}},
+    responses={200: {"content": {form: {"schema": {"type": "string"}} for form in (TEXT, OPENMETRICS)}}},
 )
 async def metrics(request: Request) -> Response:
-    """Counters, gauges and histograms in Prometheus' text format, base units."""
-    return Response(generate_latest(request.app.state.metrics.registry), media_type=CONTENT_TYPE_LATEST)
+    """Counters, gauges and histograms in base units: Prometheus' text format, or OpenMetrics when Accept asks for it."""
+    content, content_type = exposition(request.app.state.metrics.registry, request.headers.get("accept", ""))
+    return Response(content, headers={"Content-Type": content_type})
 
 
 # Some load balancers probe with HEAD.

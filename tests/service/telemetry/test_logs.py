@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from service.telemetry import TextFormatter, configure_logging
+from service.telemetry.logs import TextFormatter, configure_logging
 
 
 @pytest.fixture

@@ -1,0 +1,124 @@
+"""The registry of one application, and the shortest way to it for what happens with every request and frame.
+
+Looking a labelled metric up by keywords costs more than counting, so what is counted per request is looked up once.
+"""
+
+from collections.abc import Callable, Iterable, Mapping
+from typing import Any, Generic, TypeVar
+
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, ProcessCollector, disable_created_metrics
+from prometheus_client.metrics import MetricWrapperBase
+
+from service.telemetry.definitions import BY_NAME, DEFINITIONS, PREFIX, Definition
+
+Family = TypeVar("Family", bound=MetricWrapperBase)
+
+ANSWERED = "answered"
+
+
+class Children(dict[tuple[str, ...], Family], Generic[Family]):
+    """The series of one metric by the values of its labels; unknown ones are made when they are first asked for."""
+
+    def __init__(self, family: Family) -> None:
+        super().__init__()
+        self._family = family
+
+    def __missing__(self, values: tuple[str, ...]) -> Family:
+        child: Family = self._family.labels(*values)
+        self[values] = child
+        return child
+
+
+class Metrics:
+    """All metrics of one application, on a registry of their own; a process collector counts CPU and memory."""
+
+    def __init__(self) -> None:
+        # When each series began, as a series of its own, would double what is scraped; nothing here asks for it.
+        disable_created_metrics()
+        self.registry = CollectorRegistry()
+        ProcessCollector(registry=self.registry)
+        self._families = {definition.name: _family(definition, self.registry) for definition in DEFINITIONS}
+        self._requests = Children(self._counter("http_requests"))
+        self._request_seconds = Children(self._histogram("http_request_seconds"))
+        self._rejected = Children(self._counter("rejected_requests"))
+        self._frames = Children(self._counter("frames"))
+        self._probability = Children(self._histogram("label_probability"))
+        self._found = Children(self._counter("labels_found"))
+        self._uncertain = Children(self._counter("uncertain_frames"))
+        self._frame_seconds = self._histogram("frame_seconds")
+        self._queue_seconds = self._histogram("queue_seconds")
+        self._decode_seconds = self._histogram("decode_seconds")
+        self._inference_seconds = self._histogram("inference_seconds")
+        self._batch_frames = self._histogram("batch_frames")
+        self.count_process_restarts = self._counter("process_restarts").inc
+        self._gauge("processes").set(1)
+
+    def count_request(self, route: str, method: str, status: int, seconds: float) -> None:
+        """An HTTP request is over."""
+        self._requests[route, method, str(status)].inc()
+        self._request_seconds[route,].observe(seconds)
+
+    def count_rejection(self, reason: str) -> None:
+        """A request was refused as a whole; `reason` is the code of its problem."""
+        self._rejected[reason,].inc()
+
+    def count_frames(self, outcome: str, frames: int = 1) -> None:
+        """Frames of an admitted request that got no result."""
+        self._frames[outcome,].inc(frames)
+
+    def count_answer(self, queue_s: float, decode_s: float, inference_s: float, batch_frames: int) -> None:
+        """A frame was answered, after this many seconds in each stage."""
+        self._frames[ANSWERED,].inc()
+        self._queue_seconds.observe(queue_s)
+        self._decode_seconds.observe(decode_s)
+        self._inference_seconds.observe(inference_s)
+        self._frame_seconds.observe(queue_s + decode_s + inference_s)
+        self._batch_frames.observe(batch_frames)
+
+    def count_labels(self, probabilities: Mapping[str, float], found: Iterable[str]) -> None:
+        """What was seen in a frame: every label's probability, and those that reached their threshold."""
+        for label, probability in probabilities.items():
+            self._probability[label,].observe(probability)
+        for label in found:
+            self._found[label,].inc()
+
+    def count_uncertain(self, outcome: str) -> None:
+        """A frame was uncertain; whether it was kept."""
+        self._uncertain[outcome,].inc()
+
+    def watch(self, name: str, read: Callable[[], float]) -> None:
+        """Let a gauge read its value whenever it is scraped."""
+        self._gauge(name).set_function(read)
+
+    def inform(self, name: str, **labels: object) -> None:
+        """Say what is in use: the gauge is 1 for these labels, and has no other series."""
+        gauge = self._gauge(name)
+        gauge.clear()
+        gauge.labels(**labels).set(1)
+
+    def _counter(self, name: str) -> Counter:
+        return self._known(name, Counter)
+
+    def _gauge(self, name: str) -> Gauge:
+        return self._known(name, Gauge)
+
+    def _histogram(self, name: str) -> Histogram:
+        return self._known(name, Histogram)
+
+    def _known(self, name: str, kind: type[Family]) -> Family:
+        family = self._families[name]
+        if not isinstance(family, kind):
+            raise TypeError(f"{name} is a {BY_NAME[name].kind}")
+        return family
+
+
+def _family(definition: Definition, registry: CollectorRegistry) -> Counter | Gauge | Histogram:
+    given: dict[str, Any] = {
+        "name": PREFIX + definition.name,
+        "documentation": definition.meaning,
+        "labelnames": definition.labels,
+        "registry": registry,
+    }
+    if definition.kind == "histogram":
+        return Histogram(**given, buckets=definition.buckets)
+    return (Counter if definition.kind == "counter" else Gauge)(**given)
