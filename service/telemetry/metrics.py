@@ -90,7 +90,7 @@ class Metrics:
         """Let a gauge read its value whenever it is scraped."""
         self._gauge(name).set_function(read)
 
-    def inform(self, name: str, **labels: object) -> None:
+    def inform(self, name: str, /, **labels: object) -> None:
         """Say what is in use: the gauge is 1 for these labels, and has no other series."""
         gauge = self._gauge(name)
         gauge.clear()
