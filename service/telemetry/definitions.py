@@ -72,7 +72,7 @@ DEFINITIONS: Final[tuple[Definition, ...]] = (
     _histogram("queue_seconds", "One frame's wait before it is worked on", WAIT_SECONDS),
     _histogram("decode_seconds", "Decoding and resizing one frame", WORK_SECONDS),
     _histogram("inference_seconds", "One frame in the network; with batches, the batch that it is in", WORK_SECONDS),
-    _histogram("batch_frames", "Frames that went through the network together", BATCHES),
+    _histogram("batch_frames", "How many frames the batch had that a frame was in; 1 without batches", BATCHES),
     _histogram("label_probability", "Probability of a label in a frame: its drift shows here", PROBABILITIES, "label"),
     _counter("labels_found", "Frames in which a label reached its threshold", "label"),
     _gauge("queue_frames", "Frames that wait to be worked on"),
@@ -83,7 +83,7 @@ DEFINITIONS: Final[tuple[Definition, ...]] = (
     _counter(
         "uncertain_frames", "Uncertain frames: kept, known, no_room, dropped (too many wait) or failed", "outcome"
     ),
-    _gauge("ready", "1 when the service wants traffic", across="min"),
+    _gauge("ready", "1 when the service wants traffic", across="max"),
     _gauge("draining", "1 from SIGTERM on", across="max"),
     _gauge("processes", "Processes that serve"),
     _counter("process_restarts", "Processes started again because they had died"),

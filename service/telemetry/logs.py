@@ -4,12 +4,28 @@ import json
 import logging
 import logging.config
 import sys
+from collections.abc import Mapping
+from contextvars import ContextVar
 from datetime import UTC, datetime
+from types import MappingProxyType
 from typing import Any, Final, Literal
 
 from pythonjsonlogger.json import JsonFormatter
 
 LOG_FIELDS: Final = frozenset(vars(logging.makeLogRecord({}))) | {"message", "asctime", "color_message"}
+
+
+# What every event of the running request carries: its id, and the ids of its trace.
+REQUEST_FIELDS: Final[ContextVar[Mapping[str, str]]] = ContextVar("REQUEST_FIELDS", default=MappingProxyType({}))
+
+
+class RequestFields(logging.Filter):
+    """Adds the fields of the running request to every event, unless the event says otherwise."""
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        for name, value in REQUEST_FIELDS.get().items():
+            vars(record).setdefault(name, value)
+        return True
 
 
 class TextFormatter(logging.Formatter):
@@ -34,12 +50,18 @@ def configure_logging(log_format: Literal["text", "json"], log_level: str) -> No
             "rename_fields": {"levelname": "level", "name": "logger"},
         },
     }
-    handler = {"class": "logging.StreamHandler", "stream": sys.stderr, "formatter": log_format}
+    handler = {
+        "class": "logging.StreamHandler",
+        "stream": sys.stderr,
+        "formatter": log_format,
+        "filters": ["request"],
+    }
     logging.config.dictConfig(
         {
             "version": 1,
             "disable_existing_loggers": False,
             "formatters": formatters,
+            "filters": {"request": {"()": RequestFields}},
             "handlers": {"stderr": handler},
             "root": {"handlers": ["stderr"], "level": log_level.upper()},
             "loggers": {"uvicorn": {"level": "WARNING"}, "httpx": {"level": "WARNING"}},

@@ -40,6 +40,7 @@ class Metrics:
         self._families = {definition.name: _family(definition, self.registry) for definition in DEFINITIONS}
         self._requests = Children(self._counter("http_requests"))
         self._request_seconds = Children(self._histogram("http_request_seconds"))
+        self._in_flight = self._gauge("http_requests_in_flight")
         self._rejected = Children(self._counter("rejected_requests"))
         self._frames = Children(self._counter("frames"))
         self._probability = Children(self._histogram("label_probability"))
@@ -53,8 +54,13 @@ class Metrics:
         self.count_process_restarts = self._counter("process_restarts").inc
         self._gauge("processes").set(1)
 
+    def begin_request(self) -> None:
+        """An HTTP request arrives; `count_request` is called once it is over."""
+        self._in_flight.inc()
+
     def count_request(self, route: str, method: str, status: int, seconds: float) -> None:
         """An HTTP request is over."""
+        self._in_flight.dec()
         self._requests[route, method, str(status)].inc()
         self._request_seconds[route,].observe(seconds)
 

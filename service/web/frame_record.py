@@ -7,12 +7,16 @@ from starlette.requests import Request
 from service.inference.detector import Detection
 from service.inference.frame_queue import Completed
 from service.telemetry import Metrics
+from service.telemetry.tracing import FrameSpans, Tracing
 from service.web.awaited_frames import Outcome
 from service.web.problems import kind_of
 
 
-def record_frames(request: Request, metrics: Metrics, outcomes: Sequence[Outcome]) -> None:
-    """Count each frame, and leave the request's figures in its state for the access log."""
+def record_frames(request: Request, metrics: Metrics, outcomes: Sequence[Outcome], submitted_s: float) -> None:
+    """Count each frame, trace it where the request is traced, and leave the request's figures for the access log.
+
+    `submitted_s` is the instant (of time.monotonic) at which the frames were submitted.
+    """
     answered = [outcome for outcome in outcomes if not isinstance(outcome, BaseException)]
     for outcome in outcomes:
         if isinstance(outcome, BaseException):
@@ -22,6 +26,10 @@ def record_frames(request: Request, metrics: Metrics, outcomes: Sequence[Outcome
         metrics.count_answer(completed.queue_s, result.decode_s, result.inference_s, completed.batch_frames)
         metrics.count_labels(result.probabilities, result.labels)
     request.state.frame_figures = _figures(outcomes, answered)
+    tracing: Tracing | None = request.app.state.tracing
+    spans = tracing.frames() if tracing else None
+    if spans:
+        _trace(spans, outcomes, submitted_s)
 
 
 def _figures(outcomes: Sequence[Outcome], answered: Sequence[Completed[Detection]]) -> dict[str, int | float]:
@@ -32,6 +40,25 @@ def _figures(outcomes: Sequence[Outcome], answered: Sequence[Completed[Detection
         "decode_ms": _ms(sum(completed.result.decode_s for completed in answered)),
         "inference_ms": _ms(sum(completed.result.inference_s for completed in answered)),
     }
+
+
+def _trace(spans: FrameSpans, outcomes: Sequence[Outcome], submitted_s: float) -> None:
+    for index, outcome in enumerate(outcomes):
+        if isinstance(outcome, BaseException):
+            spans.refuse({"roadcue.frame.index": index, "error.type": kind_of(outcome).code})
+        else:
+            _trace_stages(spans, index, outcome, submitted_s)
+
+
+def _trace_stages(spans: FrameSpans, index: int, completed: Completed[Detection], submitted_s: float) -> None:
+    result, frame = completed.result, {"roadcue.frame.index": index}
+    size = {"roadcue.frame.width": result.width, "roadcue.frame.height": result.height}
+    taken_s = submitted_s + completed.queue_s
+    decoded_s = taken_s + result.decode_s
+    spans.add("queue", submitted_s, taken_s, frame)
+    spans.add("decode", taken_s, decoded_s, frame | size)
+    batch = {"roadcue.batch.frames": completed.batch_frames}
+    spans.add("infer", decoded_s, decoded_s + result.inference_s, frame | batch)
 
 
 def _ms(seconds: float) -> float:

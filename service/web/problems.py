@@ -173,6 +173,7 @@ def problem_response(error: BaseException, instance: str) -> JSONResponse:
 
 async def answer_roadcue_error(request: Request, error: Exception) -> JSONResponse:
     """FastAPI's handler for our own errors."""
+    request.state.problem = kind_of(error).code
     return problem_response(error, request.url.path)
 
 
@@ -182,13 +183,14 @@ async def answer_validation_error(request: Request, error: Exception) -> JSONRes
     name = ".".join(str(part) for part in first["loc"][1:])
     expected = first.get("ctx", {}).get("expected", first["msg"])
     message = f"{name} is {first.get('input')!r}; allowed: {expected}"
-    return problem_response(errors.InvalidParameter(message, parameter=name), request.url.path)
+    return await answer_roadcue_error(request, errors.InvalidParameter(message, parameter=name))
 
 
 async def answer_http_error(request: Request, error: Exception) -> JSONResponse:
     """FastAPI's handler for what the router refuses: unknown paths and methods."""
     refusal = cast(HTTPException, error)
     kind = _KIND_OF_STATUS.get(refusal.status_code, BAD_REQUEST if refusal.status_code < 500 else INTERNAL_ERROR)
+    request.state.problem = kind.code
     headers = dict(refusal.headers or {})
     if kind is METHOD_NOT_ALLOWED:
         headers["Allow"] = ", ".join(allowed_methods(request))
