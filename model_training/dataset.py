@@ -15,16 +15,16 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torch.utils.data import Dataset, Sampler
 
-from model_training.augmentation import DOUBTFUL, SURE, Sample, augmented
+from model_training.augmentation.changes import DOUBTFUL, SURE, Sample, augmented
+from model_training.augmentation.frame_sizes import FrameSizes, Size, resolvable
+from model_training.augmentation.mosaic import mosaic, quarter_sizes
+from model_training.augmentation.pasting import cut_out, donors, pasted
 from model_training.configuration import TrainingConfiguration
 from model_training.errors import ImageChanged
-from model_training.frame_sizes import FrameSizes, Size, resolvable
 from model_training.label_table import ABSENT, PRESENT, UNKNOWN, LabelTable
-from model_training.mosaic import mosaic, quarter_sizes
-from model_training.pasting import cut_out, donors, pasted
 from model_training.sources.annotated_frame import Box
 from model_training.sources.readable_images import LIMITS
-from model_training.teacher import SoftTargets
+from model_training.teacher.soft_targets import SoftTargets
 from service.errors import FrameError
 from service.inference.decoding import FrameLimits, decode_at_least, decode_frame, resize
 

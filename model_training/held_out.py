@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from model_training.label_table import PRESENT, LabelTable
-from model_training.teacher import SoftTargets
+from model_training.teacher.soft_targets import SoftTargets
 
 
 @dataclass(frozen=True, slots=True)

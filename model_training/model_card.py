@@ -3,10 +3,10 @@
 from collections.abc import Iterable, Sequence
 from typing import Final
 
+from model_training.evaluation_report.reliability import disagreements
 from model_training.parity import LARGEST_MAP_DIFFERENCE
-from model_training.reliability import disagreements
 from model_training.thresholds import told
-from model_training.variants import Variant
+from model_training.variants.judging import Variant
 from service.inference.artifact import Figure, ModelMetadata
 
 _METRICS: Final = ("average_precision", "f1_at_threshold", "expected_calibration_error", "brier_score")

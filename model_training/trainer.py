@@ -23,13 +23,13 @@ from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 from torch.utils.data import DataLoader, Dataset
 
 from model_training import checkpoints
+from model_training.augmentation.frame_sizes import FrameSizes
 from model_training.configuration import TrainingConfiguration
 from model_training.curves import save_curves
 from model_training.dataset import BalancedBatches, Batch, TrainingFrames, collate
 from model_training.depthwise import with_fast_gradients
 from model_training.errors import InvalidConfiguration, TrainingDiverged
 from model_training.evaluation import network_logits
-from model_training.frame_sizes import FrameSizes
 from model_training.kept_memory import keep_freed_memory
 from model_training.masked_loss import evidence_cross_entropy, masked_cross_entropy
 from model_training.metrics import label_average_precisions

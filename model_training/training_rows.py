@@ -10,8 +10,8 @@ from numpy.typing import NDArray
 from model_training.configuration import TrainingConfiguration
 from model_training.label_table import LabelTable
 from model_training.splits import split_by_group
-from model_training.teacher import SoftTargets, soft_targets
-from model_training.teacher_file import read_teacher
+from model_training.teacher.file import read_teacher
+from model_training.teacher.soft_targets import SoftTargets, soft_targets
 
 
 @dataclass(frozen=True, slots=True)

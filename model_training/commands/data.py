@@ -7,7 +7,9 @@ from rich.console import Console
 
 from model_training import data_description
 from model_training.commands.arguments import DATA, FILE_TO_WRITE, check_free, quoted
-from model_training.data_report import data_report, print_report, save_html
+from model_training.data_report.counts import data_report
+from model_training.data_report.page import save_html
+from model_training.data_report.terminal import print_report
 
 
 @click.command("data")

@@ -24,11 +24,11 @@ from model_training.commands.arguments import (
 from model_training.commands.measured_file import print_figures
 from model_training.commands.trained_run import TrainedRun
 from model_training.errors import InvalidConfiguration
-from model_training.evaluation_page import save_page
-from model_training.evaluation_report import PARTS, QUICK_PARTS, EvaluationReport, Request, evaluation_report
+from model_training.evaluation_report.page import save_page
+from model_training.evaluation_report.report import PARTS, QUICK_PARTS, EvaluationReport, Request, evaluation_report
+from model_training.evaluation_report.served_model import ServedModel
 from model_training.label_table import LabelTable
-from model_training.served_model import ServedModel
-from model_training.teacher_file import read_teacher
+from model_training.teacher.file import read_teacher
 from model_training.tracking import tracked_on
 from service.inference.artifact import Artifact
 

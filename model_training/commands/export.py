@@ -30,7 +30,7 @@ from model_training.onnx_export import Identity, ServedNetwork, describe, export
 from model_training.parity import LARGEST_MAP_DIFFERENCE, verify
 from model_training.thresholds import FORM, rules, thresholds
 from model_training.training_rows import TrainingRows
-from model_training.variants import VARIANTS, Variant, VariantMaker, VariantPrecision, unproven_path
+from model_training.variants.judging import VARIANTS, Variant, VariantMaker, VariantPrecision, unproven_path
 from service.inference.artifact import Artifact, ThresholdRule, variant_path
 
 

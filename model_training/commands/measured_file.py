@@ -9,9 +9,9 @@ from rich.console import Console
 from rich.table import Table
 
 from model_training.evaluation import figures
+from model_training.evaluation_report.served_model import ServedModel, check_labels
 from model_training.label_table import LabelTable
 from model_training.model_card import FIGURE_COLUMNS, figure_rows
-from model_training.served_model import ServedModel, check_labels
 from service.inference.artifact import Artifact, Figure
 
 

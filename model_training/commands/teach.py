@@ -12,9 +12,9 @@ from rich.progress import track
 
 from model_training import data_description
 from model_training.commands.arguments import DATA, FILE, FILE_TO_WRITE, check_free, quoted
-from model_training.detector_teacher import COCO_CLASSES, YoloxDetector, taught
 from model_training.errors import InvalidConfiguration
-from model_training.teacher_file import BOX_COLUMNS, Hints
+from model_training.teacher.detector import COCO_CLASSES, YoloxDetector, taught
+from model_training.teacher.file import BOX_COLUMNS, Hints
 
 
 @click.command("teach")

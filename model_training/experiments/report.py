@@ -5,7 +5,7 @@ import math
 from collections.abc import Sequence
 from typing import Any, Final
 
-from model_training.augmentation import DOUBTFUL, SURE
+from model_training.augmentation.changes import DOUBTFUL, SURE
 from model_training.comparison.statistics import Difference
 from model_training.experiments.plan import BASE, Arm, Plan
 from model_training.experiments.results import Outcome, Results

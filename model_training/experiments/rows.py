@@ -10,12 +10,12 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from model_training.augmentation import DOUBTFUL, SURE
+from model_training.augmentation.changes import DOUBTFUL, SURE
 from model_training.comparison.rows import Rows, check_both_kinds, drawn_rows, frames_per_network
 from model_training.experiments.plan import Arm, Plan, Teacher
 from model_training.label_table import ABSENT, PRESENT, UNKNOWN, LabelTable
-from model_training.teacher import SoftTargets
-from model_training.teacher_file import read_teacher
+from model_training.teacher.file import read_teacher
+from model_training.teacher.soft_targets import SoftTargets
 from model_training.training_rows import TrainingRows, assemble
 
 

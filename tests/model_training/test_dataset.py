@@ -7,7 +7,7 @@ import pytest
 import torch
 from torch.utils.data import DataLoader
 
-from model_training.augmentation import Sample
+from model_training.augmentation.changes import Sample
 from model_training.configuration import AugmentationConfiguration, TrainingConfiguration
 from model_training.dataset import (
     BalancedBatches,
@@ -20,8 +20,8 @@ from model_training.dataset import (
     targets,
 )
 from model_training.errors import ImageChanged
-from model_training.teacher import SoftTargets
-from model_training.teacher_file import Hint
+from model_training.teacher.file import Hint
+from model_training.teacher.soft_targets import SoftTargets
 from service.inference.decoding import FrameLimits, decode_frame
 from tests.model_training.images import write_image
 from tests.model_training.tables import table_of

@@ -1,7 +1,7 @@
 import numpy as np
 
 from model_training.held_out import HeldOut
-from model_training.teacher import SoftTargets
+from model_training.teacher.soft_targets import SoftTargets
 from tests.model_training.tables import table_of
 
 NAN = np.nan

@@ -4,8 +4,8 @@ import pytest
 from model_training import data_description
 from model_training.configuration import TrainingConfiguration
 from model_training.errors import SplitError
-from model_training.teacher import soft_targets
-from model_training.teacher_file import read_teacher
+from model_training.teacher.file import read_teacher
+from model_training.teacher.soft_targets import soft_targets
 from model_training.training_rows import assemble
 from tests.model_training.tables import table_of
 
