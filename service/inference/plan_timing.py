@@ -260,7 +260,9 @@ def _failed(problem: Exception) -> str:
 def _figures(contender: _Contender, reference: dict[int, Turn]) -> PlanFigures:
     turns = contender.turns
     rates = [turn.frames_per_s for turn in turns.values()]
-    ratios = [turn.frames_per_s / reference[number].frames_per_s for number, turn in turns.items() if number in reference]
+    ratios = [
+        turn.frames_per_s / reference[number].frames_per_s for number, turn in turns.items() if number in reference
+    ]
     latencies_ms = 1000 * np.concatenate([turn.latencies_s for turn in turns.values()])
     frames = sum(turn.frames for turn in turns.values())
     p50_ms, p99_ms = np.percentile(latencies_ms, [50, 99]).round(3).tolist()

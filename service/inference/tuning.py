@@ -24,6 +24,9 @@ BATCHES_ON_GPU: Final = (16, 1, 4, 32)
 """Largest batches worth measuring, the default first."""
 
 
+Origin = Literal["pinned", "measured", "file", "default"]
+
+
 class _Record(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
@@ -64,7 +67,7 @@ class Execution(_Record):
 
     plan: ExecutionPlan
     reason: str = Field(description="Why it is this plan")
-    origin: Literal["pinned", "measured", "file", "default"] = Field(
+    origin: Origin = Field(
         description="`pinned` by settings, `measured` at the start, from a `file` of `roadcue benchmark --save`, or the "
         "`default` where nothing was measured"
     )

@@ -1,0 +1,189 @@
+"""How the model is to run here: pinned by settings, from a tuning file, measured at the start, or by default.
+
+    all parts are set                     pinned     nothing is measured
+    a tuning file of this machine         file       its figures decide
+    tuning_seconds is 0                   default    a worker on each CPU; batches on a GPU
+    else                                  measured   within tuning_seconds
+
+A part of the plan that is set is kept in all cases. A file of another model or machine is passed over with a warning,
+since a fleet has several machines and a model has a next version; one that cannot be read ends the start.
+"""
+
+import logging
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from service.inference.detector import Detector
+from service.inference.driving_frame import driving_frame
+from service.inference.execution import ExecutionPlan, available_cpus
+from service.inference.machine import Machine, this_machine
+from service.inference.plan_timing import Scheduler, measure_plans, under_way
+from service.inference.scheduling import open_scheduler
+from service.inference.session import CPU
+from service.inference.tuning import (
+    Execution,
+    Measurements,
+    Origin,
+    Pins,
+    candidate_plans,
+    choose,
+    default_plan,
+    in_words,
+)
+from service.inference.tuning_file import read_tuning_file
+from service.settings import Settings
+
+logger = logging.getLogger(__name__)
+
+Load = Callable[[Settings], Detector]
+
+
+@dataclass(frozen=True, slots=True)
+class LoadedModel:
+    """A detector whose session has the threads of its plan, and the plan."""
+
+    detector: Detector
+    execution: Execution
+
+
+def load_with_plan(settings: Settings, load: Load, given: Execution | None = None) -> LoadedModel:
+    """The detector and how it runs; with `given`, as another process of the service found out. Raises StartupError."""
+    detector = load(pinned(settings, given.plan) if given else settings)
+    if given:
+        return LoadedModel(detector, given)
+    execution = chosen_execution(settings, detector, load)
+    if execution.plan.threads_per_worker != _threads(settings):
+        detector = load(pinned(settings, execution.plan))
+    return LoadedModel(detector, execution)
+
+
+def execution_for_all(settings: Settings, load: Load) -> Execution:
+    """How each of several processes is to run the model, measured once for its share of the CPUs. Raises StartupError.
+
+    Nothing of the model stays in memory. `model_dump_json` and `model_validate_json` carry it to other processes.
+    """
+    return chosen_execution(settings, load(settings), load)
+
+
+def chosen_execution(settings: Settings, detector: Detector, load: Load) -> Execution:
+    """How the model runs, and why; `detector` has the threads of the settings, and `load` opens others."""
+    cpus, on_gpu, pins = cpus_per_process(settings), is_on_gpu(detector), pins_of(settings)
+    default = default_plan(cpus, on_gpu, pins)
+    if pins.whole:
+        return Execution(plan=default, origin="pinned", reason="every part of it is set")
+    if settings.tuning and (execution := _from_file(settings.tuning, settings, detector)):
+        return execution
+    if not settings.tuning_seconds:
+        return Execution(plan=default, origin="default", reason="tuning_seconds is 0: nothing was measured")
+    plans = candidate_plans(cpus, on_gpu, pins)
+    frame = driving_frame(settings.max_frame_pixels)
+    measurements = measured(settings, detector, load, plans, [frame], made_frame(frame), settings.tuning_seconds)
+    return _decided(settings, detector, measurements, "measured")
+
+
+def measured(
+    settings: Settings,
+    detector: Detector,
+    load: Load,
+    plans: Sequence[ExecutionPlan],
+    frames: Sequence[bytes],
+    frame_in_words: str,
+    seconds: float,
+) -> Measurements:
+    """Figures of the plans within so many seconds."""
+    opener = _PlanOpener(settings, detector, load)
+    found = measure_plans(plans, opener.open, frames, frame_in_words, seconds)
+    _log(found)
+    return found
+
+
+def pinned(settings: Settings, plan: ExecutionPlan) -> Settings:
+    """Settings that ask for exactly this plan."""
+    parts = {
+        "inference_workers": plan.inference_workers,
+        "threads_per_worker": plan.threads_per_worker,
+        "max_batch_frames": plan.largest_batch,
+    }
+    return settings.model_copy(update=parts)
+
+
+def pins_of(settings: Settings) -> Pins:
+    """The parts of the plan that are set."""
+    return Pins(
+        settings.inference_workers or None, settings.threads_per_worker or None, settings.max_batch_frames or None
+    )
+
+
+def cpus_per_process(settings: Settings) -> int:
+    """CPUs that each of the service's processes has for itself; at least 1."""
+    return max(1, available_cpus() // settings.workers)
+
+
+def is_on_gpu(detector: Detector) -> bool:
+    """Whether something else than the CPUs computes."""
+    return detector.session.provider != CPU
+
+
+def made_frame(frame: bytes) -> str:
+    """The made frame, in words."""
+    return f"a made street, JPEG of {len(frame)} bytes"
+
+
+def machine_of(settings: Settings, detector: Detector) -> Machine:
+    """What figures hold for."""
+    return this_machine(settings.model, detector, cpus_per_process(settings))
+
+
+class _PlanOpener:
+    """Opens schedulers; plans with the same threads share a session."""
+
+    def __init__(self, settings: Settings, detector: Detector, load: Load) -> None:
+        self._settings, self._load = settings, load
+        self._detectors = {_threads(settings): detector}
+
+    def open(self, plan: ExecutionPlan) -> Scheduler:
+        """A scheduler with room for what keeps the plan busy."""
+        threads = plan.threads_per_worker
+        if threads not in self._detectors:
+            self._detectors[threads] = self._load(pinned(self._settings, plan))
+        return open_scheduler(self._detectors[threads], plan, max_queue_frames=2 * under_way(plan))
+
+
+def _threads(settings: Settings) -> int:
+    return settings.threads_per_worker or 1
+
+
+def _from_file(path: Path, settings: Settings, detector: Detector) -> Execution | None:
+    file = read_tuning_file(path)
+    if differences := machine_of(settings, detector).differences(file.machine):
+        logger.warning(
+            "tuning file passed over: it is of another model or machine",
+            extra={"file": str(path), "differences": "; ".join(differences)},
+        )
+        return None
+    if choose(file.measurements.figures, pins=pins_of(settings)) is None:
+        logger.warning("tuning file passed over: no plan in it has the parts that are set", extra={"file": str(path)})
+        return None
+    return _decided(settings, detector, file.measurements, "file")
+
+
+def _decided(settings: Settings, detector: Detector, found: Measurements, origin: Origin) -> Execution:
+    cpus, on_gpu, pins = cpus_per_process(settings), is_on_gpu(detector), pins_of(settings)
+    target_ms = settings.latency_target_ms or None
+    choice = choose(found.figures, target_ms, pins, None if on_gpu else cpus)
+    return Execution(
+        plan=choice.plan if choice else default_plan(cpus, on_gpu, pins),
+        reason=choice.reason if choice else "the default: there was no time to measure any plan",
+        origin=origin,
+        latency_target_ms=target_ms,
+        measurements=found,
+    )
+
+
+def _log(found: Measurements) -> None:
+    for figures in found.figures:
+        fields = figures.model_dump(exclude={"plan", "frames", "rounds"})
+        logger.info("plan measured", extra={"plan": in_words(figures.plan), **fields})
+    for left in found.left_out:
+        logger.info("plan left out", extra={"plan": in_words(left.plan), "reason": left.reason})
