@@ -72,7 +72,10 @@ class Job(Generic[Result]):
     prepared: Any = None
 
     def begin(self) -> bool:
-        """Whether somebody still waits; from now on the future cannot be cancelled."""
+        """Whether somebody still waits; from now on the future cannot be cancelled.
+
+        To be called once, also for a future that is cancelled: `concurrent.futures.wait` waits for that.
+        """
         return self.future.set_running_or_notify_cancel()
 
     def fail(self, error: BaseException) -> None:
@@ -166,12 +169,15 @@ class FrameQueue(Generic[Result]):
                 self._decoded_left.wait()
             self._running -= 1
             closed, job.handed_s = self._closed, self.clock()
-            if not closed and not job.future.cancelled():
+            waits = not closed and not job.future.cancelled()
+            if waits:
                 self._decoded[job] = None
                 self._earliest_deadline_s = min(self._earliest_deadline_s, job.deadline_s)
                 self._decoded_came.notify()
         if closed:
             job.future.cancel()
+        if not waits:
+            job.begin()
 
     def take_batch(self, most: int) -> list[Job[Result]] | None:
         """Decoded frames, at most so many, as soon as there is one; None once the queue is closed.
@@ -278,12 +284,18 @@ class FrameQueue(Generic[Result]):
         return (self._waiting() + self._running) * self.interval.seconds
 
     def _leave(self, job: Job[Result], future: "Future[Completed[Result]]") -> None:
-        if future.cancelled():
-            with self._lock:
-                self._encoded.pop(job, None)
-                if job in self._decoded:
-                    del self._decoded[job]
+        if future.cancelled() and self._gave_place_back(job):
+            job.begin()
+
+    def _gave_place_back(self, job: Job[Result]) -> bool:
+        """Whether it waited; else somebody has it in hand, and looks for itself whether the waiter is still there."""
+        with self._lock:
+            for lane in (self._encoded, self._decoded):
+                if job in lane:
+                    del lane[job]
                     self._decoded_left.notify()
+                    return True
+        return False
 
 
 def _too_late(left_s: float, pace: Pace, waited_s: float = 0.0) -> DeadlineExceeded:

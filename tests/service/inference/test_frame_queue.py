@@ -1,7 +1,7 @@
 """Bounds, deadlines and places of frames that wait, on a clock that is told."""
 
 import threading
-from concurrent.futures import Future
+from concurrent.futures import Future, wait
 
 import pytest
 
@@ -161,6 +161,22 @@ def test_frame_whose_client_left_while_it_was_decoded_is_not_inferred(queue: Que
     job = taken(queue)
     assert future.cancel()
     assert not queue.still_wanted(job, 0.0)
+
+
+@pytest.mark.parametrize("stage", ["waits", "is decoded", "waits decoded", "closed"])
+def test_waiting_for_a_cancelled_future_ends(queue: Queue, stage: str) -> None:
+    """`concurrent.futures.wait` waits until the future's owner has noticed that it is cancelled."""
+    (future,) = queue.submit([b"a"])
+    job = None if stage in ("waits", "closed") else taken(queue)
+    if job and stage == "waits decoded":
+        queue.hand_over(job, b"")
+    if stage == "closed":
+        queue.close()
+    future.cancel()
+    if job and stage == "is decoded":
+        queue.hand_over(job, b"")
+    assert wait([future], timeout=0).done == {future}
+    assert waiting(queue) == 0
 
 
 # Batches

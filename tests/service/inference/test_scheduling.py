@@ -1,8 +1,10 @@
 """Who computes when: order, bounds, cancellation, measured time."""
 
+import random
 import threading
 import time
 from collections.abc import Callable, Iterator
+from concurrent.futures import CancelledError, Future, wait
 from pathlib import Path
 
 import pytest
@@ -11,7 +13,8 @@ from service.errors import DamagedImage, DeadlineExceeded, QueueFull
 from service.inference.decoding import FrameLimits
 from service.inference.detector import Detector, load_detector
 from service.inference.execution import ExecutionPlan
-from service.inference.scheduling import FrameScheduler, open_scheduler, start_to_end
+from service.inference.frame_queue import Completed
+from service.inference.scheduling import FrameScheduler, in_batches, open_scheduler, start_to_end
 from tests.service.conftest import encoded
 from tests.service.inference.schedules import Clock, GatedWork
 
@@ -236,3 +239,76 @@ def test_every_plan_gives_each_frame_its_own_answer(detector: Detector, batch_si
         assert answer.result.probabilities == pytest.approx({"red": red / 255, "green": 0.2}, abs=2e-6)
         assert answer.batch_frames <= batch_sizes[-1]
     assert not scheduler.healthy()
+
+
+# All at once
+
+
+def short_work(frame: bytes) -> bytes:
+    """Half a millisecond a frame; one in seven fails."""
+    time.sleep(0.0005)
+    if frame[0] % 7 == 0:
+        raise DamagedImage("cut off")
+    return frame
+
+
+SCHEDULERS = {
+    "start to end": lambda: start_to_end(short_work, bytes.upper, workers=3, max_queue_frames=16),
+    "in batches": lambda: in_batches(
+        short_work, lambda: lambda frames: [frame.upper() for frame in frames], ExecutionPlan(3, 1, (1, 4)), 16
+    ),
+}
+
+
+class Client(threading.Thread):
+    """Sends bursts of frames with and without deadlines, and leaves some of them before they are answered."""
+
+    def __init__(self, scheduler: FrameScheduler[bytes], seed: int) -> None:
+        super().__init__(daemon=True)
+        self._scheduler, self._random = scheduler, random.Random(seed)
+        self.answers: list[tuple[bytes, Future[Completed[bytes]]]] = []
+        self.refused = 0
+
+    def run(self) -> None:
+        """Two hundred bursts."""
+        for _ in range(200):
+            frames = [self._random.randbytes(4) for _ in range(self._random.randint(1, 5))]
+            allowed_s = self._random.choice([None, 0.0005, 0.005, 10.0])
+            try:
+                futures = self._scheduler.submit(frames, None if allowed_s is None else time.monotonic() + allowed_s)
+            except (QueueFull, DeadlineExceeded):
+                self.refused += 1
+                wait([future for _, future in self.answers if not future.done()][:1], timeout=10)
+                continue
+            self.answers += zip(frames, futures, strict=True)
+            if self._random.random() < 0.3:
+                self._random.choice(futures).cancel()
+            elif self._random.random() < 0.5:
+                wait(futures, timeout=30)
+
+
+@pytest.mark.parametrize("kind", SCHEDULERS)
+def test_clients_that_come_fail_expire_and_leave_keep_nobody_waiting(kind: str) -> None:
+    """Six at once; every frame ends as its own answer, its own error, or cancelled, and nothing is left behind."""
+    with SCHEDULERS[kind]() as scheduler:
+        clients = [Client(scheduler, seed) for seed in range(6)]
+        for client in clients:
+            client.start()
+        for client in clients:
+            client.join(60)
+        for frame, future in (answer for client in clients for answer in client.answers):
+            assert right(frame, future)
+        state = scheduler.state()
+        assert (state.waiting_frames, state.running_frames, scheduler.healthy()) == (0, 0, True)
+    assert any(client.refused for client in clients)
+    assert all(client.answers for client in clients)
+
+
+def right(frame: bytes, future: "Future[Completed[bytes]]") -> bool:
+    """Whether a frame ended as it should."""
+    try:
+        return future.result(30).result == frame.upper()
+    except DamagedImage:
+        return frame[0] % 7 == 0
+    except (DeadlineExceeded, CancelledError):
+        return True
