@@ -8,6 +8,7 @@ from typing import Any, Generic, TypeVar
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, ProcessCollector, disable_created_metrics
 from prometheus_client.metrics import MetricWrapperBase
+from prometheus_client.registry import Collector
 
 from service.telemetry.definitions import BY_NAME, DEFINITIONS, PREFIX, Definition
 
@@ -53,6 +54,10 @@ class Metrics:
         self._batch_frames = self._histogram("batch_frames")
         self.count_process_restarts = self._counter("process_restarts").inc
         self._gauge("processes").set(1)
+
+    async def gather(self) -> Collector:
+        """What a scrape shows; with several processes, theirs added up takes its place."""
+        return self.registry
 
     def begin_request(self) -> None:
         """An HTTP request arrives; `count_request` is called once it is over."""

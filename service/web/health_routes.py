@@ -40,7 +40,8 @@ async def ready(request: Request) -> Ready:
 )
 async def metrics(request: Request) -> Response:
     """Counters, gauges and histograms in base units: Prometheus' text format, or OpenMetrics when Accept asks for it."""
-    content, content_type = exposition(request.app.state.metrics.registry, request.headers.get("accept", ""))
+    collector = await request.app.state.gather_metrics()
+    content, content_type = exposition(collector, request.headers.get("accept", ""))
     return Response(content, headers={"Content-Type": content_type})
 
 
