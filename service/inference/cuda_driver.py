@@ -4,6 +4,7 @@ import ctypes
 import logging
 import sys
 import weakref
+from collections.abc import Callable
 from typing import Final
 
 import numpy as np
@@ -42,7 +43,7 @@ def page_lock(buffer: NDArray[np.uint8]) -> bool:
 def _registered(driver: ctypes.CDLL, buffer: NDArray[np.uint8]) -> str:
     """Empty, or the call that failed and CUDA's number for why."""
     context, address = ctypes.c_void_p(), ctypes.c_void_p(buffer.ctypes.data)
-    calls = {
+    calls: dict[str, Callable[[], int]] = {
         "cuDevicePrimaryCtxRetain": lambda: driver.cuDevicePrimaryCtxRetain(ctypes.byref(context), 0),
         "cuCtxSetCurrent": lambda: driver.cuCtxSetCurrent(context),
         "cuMemHostRegister": lambda: driver.cuMemHostRegister_v2(address, ctypes.c_size_t(buffer.nbytes), _PORTABLE),
