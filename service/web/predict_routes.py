@@ -1,24 +1,25 @@
 """POST /predict: frames in, labels out."""
 
-import asyncio
 import logging
 import time
 from collections.abc import Sequence
 from datetime import UTC, datetime
-from typing import Annotated, Any, Final, Literal
+from typing import Any, Final
 
-from fastapi import APIRouter, Depends, Query, Request, Response
+from fastapi import APIRouter, Request, Response
 from starlette.requests import ClientDisconnect
 
 from service.errors import FrameError, InvalidParameter
 from service.inference.detector import Detection
-from service.inference.frame_queue import Completed
 from service.inference.scheduling import FrameScheduler
 from service.label_folder.keeper import FrameKeeper
-from service.telemetry import Metrics
-from service.web.lifecycle import Lifecycle, Serving
+from service.web.awaited_frames import AwaitedFrames, Outcome
+from service.web.deadlines import HEADER as TIMEOUT
+from service.web.deadlines import documented_timeout
+from service.web.frame_record import record_frames
+from service.web.lifecycle import Serving
 from service.web.problem_documents import documented_problems
-from service.web.problems import kind_of, problem
+from service.web.problems import problem
 from service.web.schemas import FrameAnswer, FrameProblem, PredictReply, Problem, TimingMs, frame_answer, model_name
 from service.web.uploads import RAW_TYPES, UploadedFrame, read_frames
 
@@ -27,8 +28,6 @@ router = APIRouter(tags=["frames"])
 
 # What nginx logs for a client that left; nobody receives it.
 CLIENT_LEFT: Final = 499
-
-Outcome = Completed[Detection] | BaseException
 
 _FORM: Final[dict[str, Any]] = {
     "type": "object",
@@ -43,6 +42,13 @@ _IMAGE: Final[dict[str, Any]] = {"schema": {"type": "string", "format": "binary"
 _BODY: Final[dict[str, Any]] = {
     "required": True,
     "content": {"multipart/form-data": {"schema": _FORM}} | dict.fromkeys(RAW_TYPES, _IMAGE),
+}
+_EVIDENCE: Final[dict[str, Any]] = {
+    "name": "evidence",
+    "in": "query",
+    "required": False,
+    "description": "Also say where in the frame each label's evidence lies",
+    "schema": {"type": "string", "enum": ["true", "false"], "default": "false"},
 }
 _PROBLEMS: Final = documented_problems(
     "malformed_multipart",
@@ -61,19 +67,9 @@ _PROBLEMS: Final = documented_problems(
     "uploads_full",
     "queue_full",
     "not_ready",
+    "deadline_exceeded",
     "internal_error",
 )
-
-
-async def refuse_unknown_parameters(request: Request) -> None:
-    """Raises InvalidParameter for a query parameter that is not one of the route's: a slip of the pen, ignored, would
-    look like an answer.
-    """
-    allowed = [parameter.alias for parameter in request.scope["route"].dependant.query_params]
-    for name in request.query_params:
-        if name not in allowed:
-            message = f"the query has a parameter {name!r}; allowed: {', '.join(allowed)}"
-            raise InvalidParameter(message, parameter=name, allowed=allowed)
 
 
 @router.post(
@@ -81,83 +77,60 @@ async def refuse_unknown_parameters(request: Request) -> None:
     summary="Tell which labels are in one or many frames",
     response_model=PredictReply,
     responses=_PROBLEMS,
-    openapi_extra={"requestBody": _BODY},
-    dependencies=[Depends(refuse_unknown_parameters)],
+    # Parameters are declared here and read by hand: as arguments of the function they would cost more than the answer.
+    openapi_extra={"requestBody": _BODY, "parameters": [_EVIDENCE, documented_timeout()]},
 )
-async def predict(
-    request: Request,
-    evidence: Annotated[
-        Literal["true", "false"], Query(description="Also say where in the frame each label's evidence lies")
-    ] = "false",
-) -> Response:
+async def predict(request: Request) -> Response:
     """Send files in the form fields `file` or `files`, or one image as the body.
 
-    The format is read from the bytes, not from the declared type. With several frames, one that cannot be read
-    carries its own problem and the others are answered; when the only frame is bad, the reply is its problem.
+    The format is read from the bytes, not from the declared type. With several frames, one that cannot be read, or
+    not be answered in time, carries its own problem and the others are answered; when the only frame is bad, the reply
+    is its problem.
     """
-    lifecycle, metrics = _of(request)
-    serving = lifecycle.serving()
-    serving.scheduler.refuse_without_room(1)
+    with_evidence = evidence_wanted(request)
+    state, timing = request.app.state, request.state.timing
+    serving = state.lifecycle.serving()
+    deadline_s = state.timeouts.deadline_s(request.headers.get(TIMEOUT), timing.started_s)
+    serving.scheduler.refuse_without_room(1, deadline_s)
+    frames: Sequence[UploadedFrame] = ()
     try:
-        with request.app.state.upload_memory.share() as share:
-            frames = await read_frames(request, request.app.state.upload_limits, share)
+        with state.upload_memory.share() as share:
+            frames = await read_frames(request, state.upload_limits, share, deadline_s)
             received_s = time.monotonic()
-            outcomes = await _outcomes(request, serving.scheduler, frames)
+            outcomes = await _outcomes(request, serving.scheduler, frames, deadline_s)
     except ClientDisconnect:
+        state.metrics.count_frames("client_left", len(frames))
         return Response(status_code=CLIENT_LEFT)
-    _record(metrics, outcomes)
+    record_frames(request, state.metrics, outcomes, received_s)
+    timing_ms = _timing(request, received_s)
     if serving.keeper:
         _offer(serving.keeper, frames, outcomes)
-    return _reply(request, serving, frames, outcomes, evidence == "true", received_s)
+    return _reply(request, serving, frames, outcomes, with_evidence, timing_ms)
 
 
-def _of(request: Request) -> tuple[Lifecycle, Metrics]:
-    return request.app.state.lifecycle, request.app.state.metrics
+def evidence_wanted(request: Request) -> bool:
+    """The query's one parameter. Raises InvalidParameter for others: a slip of the pen, ignored, would look like an
+    answer.
+    """
+    if not request.scope["query_string"]:
+        return False
+    for name in request.query_params:
+        if name != "evidence":
+            message = f"the query has a parameter {name!r}; allowed: evidence"
+            raise InvalidParameter(message, parameter=name, allowed=["evidence"])
+    given = request.query_params.get("evidence", "false")
+    if given not in ("true", "false"):
+        raise InvalidParameter(f"evidence is {given!r}; allowed: 'true' or 'false'", parameter="evidence")
+    return given == "true"
 
 
 async def _outcomes(
-    request: Request, scheduler: FrameScheduler[Detection], frames: Sequence[UploadedFrame]
+    request: Request, scheduler: FrameScheduler[Detection], frames: Sequence[UploadedFrame], deadline_s: float
 ) -> list[Outcome]:
-    """What became of each frame, in order; raises QueueFull, or ClientDisconnect once nobody waits for it."""
-    futures = iter(scheduler.submit([frame.data for frame in frames if frame.error is None]))
-    waiting = [_settled(frame.error) if frame.error else asyncio.wrap_future(next(futures)) for frame in frames]
-    return await _unless_client_leaves(request, waiting)
-
-
-def _settled(error: FrameError) -> "asyncio.Future[Completed[Detection]]":
-    future: asyncio.Future[Completed[Detection]] = asyncio.get_running_loop().create_future()
-    future.set_exception(error)
-    return future
-
-
-async def _unless_client_leaves(
-    request: Request, waiting: Sequence["asyncio.Future[Completed[Detection]]"]
-) -> list[Outcome]:
-    """What became of each frame; when the client leaves first, cancels them and raises ClientDisconnect."""
-    together = asyncio.gather(*waiting, return_exceptions=True)
-    leaving = asyncio.ensure_future(request.receive())
-    try:
-        either: set[asyncio.Future[Any]] = {together, leaving}
-        await asyncio.wait(either, return_when=asyncio.FIRST_COMPLETED)
-        if not together.done():
-            raise ClientDisconnect
-        return together.result()
-    finally:
-        leaving.cancel()
-        # One by one: a gathering that is cancelled itself would log that nobody took its exception.
-        for future in waiting:
-            future.cancel()
-
-
-def _record(metrics: Metrics, outcomes: Sequence[Outcome]) -> None:
-    for outcome in outcomes:
-        if isinstance(outcome, BaseException):
-            metrics.frames.labels(outcome=kind_of(outcome).code).inc()
-        else:
-            metrics.frames.labels(outcome="answered").inc()
-            metrics.queue_seconds.observe(outcome.queue_s)
-            metrics.decode_seconds.observe(outcome.result.decode_s)
-            metrics.inference_seconds.observe(outcome.result.inference_s)
+    """What became of each frame, in order; raises QueueFull, DeadlineExceeded or ClientDisconnect for all of them."""
+    futures = scheduler.submit([frame.data for frame in frames if frame.error is None], deadline_s)
+    awaited = iter(await AwaitedFrames(futures).outcomes(request.receive, deadline_s))
+    return [frame.error or next(awaited) for frame in frames]
 
 
 def _offer(keeper: FrameKeeper, frames: Sequence[UploadedFrame], outcomes: Sequence[Outcome]) -> None:
@@ -174,7 +147,7 @@ def _reply(
     frames: Sequence[UploadedFrame],
     outcomes: Sequence[Outcome],
     with_evidence: bool,
-    received_s: float,
+    timing_ms: TimingMs,
 ) -> Response:
     if len(outcomes) == 1 and isinstance(outcomes[0], BaseException):
         raise outcomes[0]
@@ -185,7 +158,7 @@ def _reply(
         model=model_name(serving.detector.metadata),
         thresholds=dict(serving.detector.thresholds),
         frames=entries,
-        timing_ms=_timing(outcomes, received_s),
+        timing_ms=timing_ms,
     )
     return Response(reply.model_dump_json(exclude_none=True), media_type="application/json")
 
@@ -198,14 +171,14 @@ def _entry(request: Request, name: str, outcome: Outcome, with_evidence: bool) -
     return FrameProblem(name=name, problem=Problem(**problem(outcome, request.url.path)))
 
 
-def _timing(outcomes: Sequence[Outcome], received_s: float) -> TimingMs:
-    answered = [outcome for outcome in outcomes if not isinstance(outcome, BaseException)]
-    return TimingMs(
-        decode=_ms(sum(outcome.result.decode_s for outcome in answered)),
-        queue=_ms(max((outcome.queue_s for outcome in answered), default=0.0)),
-        inference=_ms(sum(outcome.result.inference_s for outcome in answered)),
-        total=_ms(time.monotonic() - received_s),
-    )
+def _timing(request: Request, received_s: float) -> TimingMs:
+    """Where the time went, for the reply's body; tells its header as well."""
+    figures, timing = request.state.frame_figures, request.state.timing
+    times = {name: figures[f"{name}_ms"] for name in ("queue", "decode", "inference")}
+    timing.record("read", _ms(received_s - timing.started_s))
+    for name, ms in times.items():
+        timing.record(name, ms)
+    return TimingMs(**times, total=_ms(time.monotonic() - received_s))
 
 
 def _ms(seconds: float) -> float:

@@ -8,7 +8,9 @@ Nothing is written to disk, nothing beyond a limit is kept in memory, and nobody
 """
 
 import asyncio
+import math
 import re
+import time
 from collections.abc import AsyncGenerator, Iterator, Mapping
 from contextlib import aclosing
 from dataclasses import dataclass, field
@@ -25,6 +27,7 @@ from multipart import (
 )
 
 from service.errors import (
+    DeadlineExceeded,
     FrameError,
     FrameTooLarge,
     MalformedMultipart,
@@ -68,16 +71,22 @@ class UploadedFrame:
     error: FrameError | None = None
 
 
-async def read_frames(request: Request, limits: UploadLimits, share: UploadShare) -> list[UploadedFrame]:
+async def read_frames(
+    request: Request, limits: UploadLimits, share: UploadShare, deadline_s: float = math.inf
+) -> list[UploadedFrame]:
     """The frames of a request in their order, at least one; `share` holds their bytes.
 
     Raises RequestError for what spoils the whole request, UploadsFull when the memory of all requests is used up,
-    and starlette's ClientDisconnect when the client leaves.
+    DeadlineExceeded when the deadline (of time.monotonic) comes first, and starlette's ClientDisconnect when the client
+    leaves.
     """
+    left_s = deadline_s - time.monotonic()
     try:
-        async with asyncio.timeout(limits.timeout_s):
+        async with asyncio.timeout(min(limits.timeout_s, left_s)):
             return await _read(request, limits, share)
     except TimeoutError as error:
+        if left_s < limits.timeout_s:
+            raise _deadline_passed(share.held_bytes) from error
         raise _too_late(limits.timeout_s, share.held_bytes) from error
 
 
@@ -166,6 +175,11 @@ def _too_late(timeout_s: float, kept_bytes: int) -> UploadTimeout:
     return UploadTimeout(message, timeout_seconds=timeout_s, received_bytes=kept_bytes)
 
 
+def _deadline_passed(kept_bytes: int) -> DeadlineExceeded:
+    message = f"the body did not arrive by the request's deadline; {kept_bytes} bytes of frames did. Allow more time"
+    return DeadlineExceeded(message, received_bytes=kept_bytes)
+
+
 def _unsupported_type(content_type: str | None) -> UnsupportedContentType:
     came = f"the body came as {content_type!r}" if content_type else "the body came without Content-Type"
     hint = "; with curl, write -F file=@frame.jpg" if content_type == "application/x-www-form-urlencoded" else ""
@@ -190,7 +204,8 @@ async def _read_raw(request: Request, limits: UploadLimits, share: UploadShare) 
     if announced > part.limit:
         raise _frame_too_large(part.name, announced, part.limit)
     share.refuse_without_room(announced)
-    async with aclosing(_within(request, limits.max_request_bytes)) as chunks:
+    # A frame may hold no more than a request: the bound on the frame is the bound on the body.
+    async with aclosing(request.stream()) as chunks:
         async for chunk in chunks:
             part.add(chunk)
             if part.too_large:
