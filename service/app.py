@@ -2,9 +2,11 @@
 
 import asyncio
 import logging
+import platform
 from collections.abc import AsyncIterator, Callable
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 
+import onnxruntime
 from fastapi import FastAPI
 from fastapi.exceptions import RequestValidationError
 from starlette.exceptions import HTTPException
@@ -13,14 +15,18 @@ from service import __version__
 from service.errors import LabelFolderError, LabelFolderUnusable, RoadcueError, StartupError
 from service.inference.decoding import FrameLimits
 from service.inference.detector import Detector, load_detector
-from service.inference.execution import ExecutionPlan, available_cpus
 from service.inference.scheduling import open_scheduler
+from service.inference.tuning import Execution, in_words
 from service.label_folder.folder import LabelFolder
 from service.label_folder.intake import Bounds
 from service.label_folder.keeper import AT_ONCE, FrameKeeper, Pace
+from service.plan_choice import Load, load_with_plan
 from service.settings import Settings
 from service.telemetry import Metrics
+from service.telemetry.tracing import OFF, Tracing, open_tracing
 from service.web import documentation_routes, health_routes, model_routes, predict_routes, problem_documents
+from service.web.access_log import AccessLog
+from service.web.deadlines import Timeouts
 from service.web.lifecycle import Lifecycle, Serving
 from service.web.problems import answer_http_error, answer_roadcue_error, answer_validation_error
 from service.web.request_context import RequestContext
@@ -34,13 +40,18 @@ BESIDE_REQUESTS = Pace(pause_s=1.0, cpu_share=0.05)
 # A disk that hangs must not keep the process from ending.
 KEEPER_CLOSES_S = 5.0
 
-Load = Callable[[Settings], Detector]
-
 
 def detector_of(settings: Settings) -> Detector:
     """The detector that the settings describe, ready to answer. Raises StartupError."""
     limits = FrameLimits(max_pixels=settings.max_frame_pixels)
-    return load_detector(settings.model, settings.device, settings.threads_per_worker, limits, settings.variant)
+    return load_detector(
+        settings.model,
+        settings.device,
+        settings.threads_per_worker or 1,
+        limits,
+        settings.variant,
+        settings.cuda_graphs == "on",
+    )
 
 
 def keeper_of(settings: Settings, detector: Detector, pace: Pace = AT_ONCE) -> FrameKeeper | None:
@@ -61,9 +72,13 @@ def keeper_of(settings: Settings, detector: Detector, pace: Pace = AT_ONCE) -> F
         raise LabelFolderUnusable(f"uncertain frames cannot be kept in {settings.uncertain}: {error}") from error
 
 
-def create_app(settings: Settings, load: Load = detector_of) -> FastAPI:
-    """The application; `load` runs on a thread once it starts, and until it is done frames are answered with 503."""
+def create_app(settings: Settings, load: Load = detector_of, execution: Execution | None = None) -> FastAPI:
+    """The application; `load` runs on a thread once it starts, and until it is done frames are answered with 503.
+
+    `execution` says how the model runs where that is known already: one of several processes measured it for all.
+    """
     lifecycle, metrics = Lifecycle(), Metrics()
+    tracing = open_tracing(settings.traces, settings.traces_share) if settings.traces else None
     app = FastAPI(
         title="Roadcue",
         version=__version__,
@@ -72,77 +87,103 @@ def create_app(settings: Settings, load: Load = detector_of) -> FastAPI:
         docs_url=None,
         redoc_url=None,
         redirect_slashes=False,
-        lifespan=_lifespan(settings, lifecycle, metrics, load),
+        lifespan=_lifespan(settings, lifecycle, metrics, load, execution, tracing),
+        telemetry=tracing.configuration() if tracing else OFF,
         exception_handlers={
             RoadcueError: answer_roadcue_error,
             RequestValidationError: answer_validation_error,
             HTTPException: answer_http_error,
         },
     )
-    app.add_middleware(RequestContext, metrics=metrics, lifecycle=lifecycle)
-    app.state.lifecycle, app.state.metrics = lifecycle, metrics
+    access_log = AccessLog(logging.getLevelNamesMapping()[settings.access_log_level.upper()])
+    app.add_middleware(RequestContext, metrics=metrics, lifecycle=lifecycle, access_log=access_log)
+    app.state.lifecycle, app.state.metrics, app.state.tracing = lifecycle, metrics, tracing
+    app.state.gather_metrics = metrics.gather
     app.state.upload_limits = UploadLimits(
         settings.max_frame_bytes,
         settings.max_request_bytes,
         settings.max_frames_per_request,
         settings.upload_timeout_seconds,
     )
+    app.state.timeouts = Timeouts(settings.default_timeout_ms, settings.max_timeout_ms)
     app.state.upload_memory = memory = UploadMemory(settings.max_upload_bytes_in_flight)
     for routes in (predict_routes, model_routes, health_routes, problem_documents, documentation_routes):
         app.include_router(routes.router)
-    metrics.watch(metrics.upload_bytes, lambda: memory.held_bytes)
-    metrics.watch(metrics.ready, lambda: lifecycle.stage == "ready")
-    metrics.watch(metrics.draining, lambda: lifecycle.draining)
+    metrics.inform(
+        "build_info", version=__version__, python=platform.python_version(), onnxruntime=onnxruntime.__version__
+    )
+    metrics.watch("upload_bytes", lambda: memory.held_bytes)
+    metrics.watch("upload_limit_bytes", lambda: settings.max_upload_bytes_in_flight)
+    metrics.watch("queue_limit_frames", lambda: settings.max_queue_frames)
+    metrics.watch("ready", lambda: lifecycle.stage == "ready")
+    metrics.watch("draining", lambda: lifecycle.draining)
     return app
 
 
 def _lifespan(
-    settings: Settings, lifecycle: Lifecycle, metrics: Metrics, load: Load
+    settings: Settings,
+    lifecycle: Lifecycle,
+    metrics: Metrics,
+    load: Load,
+    execution: Execution | None,
+    tracing: Tracing | None,
 ) -> Callable[[FastAPI], AbstractAsyncContextManager[None]]:
     @asynccontextmanager
     async def lifespan(_: FastAPI) -> AsyncIterator[None]:
-        loading = asyncio.create_task(_load(settings, lifecycle, metrics, load))
+        loading = asyncio.create_task(_load(settings, lifecycle, metrics, load, execution))
         yield
         await loading
         if lifecycle.loaded:
             await asyncio.to_thread(lifecycle.loaded.scheduler.close)
             if lifecycle.loaded.keeper:
                 await asyncio.to_thread(lifecycle.loaded.keeper.close, KEEPER_CLOSES_S)
+        if tracing:
+            await asyncio.to_thread(tracing.close)
 
     return lifespan
 
 
-async def _load(settings: Settings, lifecycle: Lifecycle, metrics: Metrics, load: Load) -> None:
+async def _load(
+    settings: Settings, lifecycle: Lifecycle, metrics: Metrics, load: Load, execution: Execution | None
+) -> None:
     try:
-        detector = await asyncio.to_thread(load, settings)
-        keeper = await asyncio.to_thread(keeper_of, settings, detector, BESIDE_REQUESTS)
+        serving = await asyncio.to_thread(_serving, settings, load, execution)
     except StartupError as error:
         lifecycle.fail(error)
     except Exception as error:  # whatever it is, the process must end and say so
         logger.exception("loading failed")
         lifecycle.fail(StartupError(f"the model could not be loaded: {error}"))
     else:
-        _open(detector, keeper, settings, lifecycle, metrics)
+        _open(serving, lifecycle, metrics)
 
 
-def _open(
-    detector: Detector, keeper: FrameKeeper | None, settings: Settings, lifecycle: Lifecycle, metrics: Metrics
-) -> None:
-    workers = settings.inference_workers or available_cpus()
-    plan = ExecutionPlan(workers, settings.threads_per_worker)
-    scheduler = open_scheduler(detector, plan, settings.max_queue_frames)
-    model, session = detector.metadata, detector.session
-    metrics.watch(metrics.waiting_frames, lambda: scheduler.state().waiting_frames)
-    metrics.watch(metrics.running_frames, lambda: scheduler.state().running_frames)
-    metrics.provider_info.labels(provider=session.provider, fallback_reason=session.fallback_reason or "").set(1)
-    metrics.model_info.labels(name=model.name, version=model.version, precision=model.precision).set(1)
-    if keeper:
-        keeper.on_outcome = lambda outcome: metrics.uncertain_frames.labels(outcome=outcome).inc()
-    lifecycle.open(Serving(detector, scheduler, keeper))
-    _log_ready(detector, workers)
+def _serving(settings: Settings, load: Load, execution: Execution | None) -> Serving:
+    model = load_with_plan(settings, load, execution)
+    keeper = keeper_of(settings, model.detector, BESIDE_REQUESTS)
+    scheduler = open_scheduler(model.detector, model.execution.plan, settings.max_queue_frames)
+    return Serving(model.detector, scheduler, model.execution, keeper)
 
 
-def _log_ready(detector: Detector, workers: int) -> None:
+def _open(serving: Serving, lifecycle: Lifecycle, metrics: Metrics) -> None:
+    scheduler, plan = serving.scheduler, serving.execution.plan
+    model, session = serving.detector.metadata, serving.detector.session
+    metrics.watch("queue_frames", lambda: scheduler.state().waiting_frames)
+    metrics.watch("running_frames", lambda: scheduler.state().running_frames)
+    metrics.inform("provider_info", provider=session.provider, fallback_reason=session.fallback_reason or "")
+    metrics.inform("model_info", name=model.name, version=model.version, precision=model.precision)
+    metrics.inform(
+        "execution_plan_info",
+        inference_workers=plan.inference_workers,
+        threads_per_worker=plan.threads_per_worker,
+        batch_sizes=",".join(map(str, plan.batch_sizes)),
+    )
+    if serving.keeper:
+        serving.keeper.on_outcome = metrics.count_uncertain
+    lifecycle.open(serving)
+    _log_ready(serving.detector, serving.execution)
+
+
+def _log_ready(detector: Detector, execution: Execution) -> None:
     model, session = detector.metadata, detector.session
     if session.fallback_reason:
         logger.warning("device=auto serves on the CPU", extra={"reason": session.fallback_reason})
@@ -151,6 +192,8 @@ def _log_ready(detector: Detector, workers: int) -> None:
         "precision": model.precision,
         "precision_reason": detector.precision_reason,
         "provider": session.provider,
-        "inference_workers": workers,
+        "plan": in_words(execution.plan),
+        "plan_origin": execution.origin,
+        "plan_reason": execution.reason,
     }
     logger.info("ready", extra=fields)

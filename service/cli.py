@@ -1,4 +1,4 @@
-"""The command line: roadcue serve | predict | label.
+"""The command line: roadcue serve | predict | label | benchmark.
 
 Exit codes: 0 done; 1 failed, with one line on standard error that says why; 2 called with wrong arguments.
 """
@@ -19,6 +19,20 @@ from service.settings import Settings, allowed_text, default_text, flag_name, re
 Command = TypeVar("Command", bound=Callable[..., Any])
 
 UNCERTAIN = ("uncertain", "uncertain_margin", "uncertain_most", "uncertain_most_bytes", "uncertain_licence")
+
+# What decides how the model runs, and what it is measured with.
+MEASURED = (
+    "model",
+    "device",
+    "variant",
+    "cuda_graphs",
+    "workers",
+    "inference_workers",
+    "threads_per_worker",
+    "max_batch_frames",
+    "latency_target_ms",
+    "max_frame_pixels",
+)
 
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 120})
@@ -124,6 +138,64 @@ def label(folder: Path, port: int, host: str, opens: bool) -> None:
     from service.answer_page.server import serve_answer_page
 
     serve_answer_page(folder, host, port, click.launch if opens else None)
+
+
+@roadcue.command()
+@settings_flags(*MEASURED)
+@click.option(
+    "--seconds",
+    type=click.FloatRange(1, 3600),
+    default=30.0,
+    show_default=True,
+    help="Seconds in which all plans take turns.",
+)
+@click.option(
+    "--frame",
+    "frames",
+    multiple=True,
+    metavar="FILE",
+    type=click.Path(exists=True, dir_okay=False, path_type=Path),
+    help="Image to measure with; may be given several times.  [default: a made street of 1280 x 720 pixels]",
+)
+@click.option(
+    "--save",
+    "saved",
+    metavar="FILE",
+    type=click.Path(dir_okay=False, path_type=Path),
+    help="JSON file to write the figures to, for `roadcue serve --tuning`.",
+)
+@click.option("--overwrite", is_flag=True, help="Replace the file of --save where there is one.")
+@click.option(
+    "--format",
+    "form",
+    type=click.Choice(["table", "json"]),
+    help="How results are written.  [default: table on a terminal, else json]",
+)
+def benchmark(
+    seconds: float,
+    frames: Sequence[Path],
+    saved: Path | None,
+    overwrite: bool,
+    form: Literal["table", "json"] | None,
+    **flags: Any,
+) -> None:
+    """Measure how the model runs best on this machine: workers, threads, batches; decoding included, HTTP not.
+
+    What is set (--inference-workers, --threads-per-worker, --max-batch-frames) is the same in all plans. Run it on a
+    machine that does nothing else.
+    """
+    settings = given_settings(flags)
+    from service.plan_benchmark import REPORTS, benchmark_plans, refuse_to_overwrite, save
+
+    if saved:
+        refuse_to_overwrite(saved, overwrite)
+    console = Console(stderr=True)
+    machine, execution = benchmark_plans(settings, seconds, frames, console)
+    REPORTS[form or ("table" if sys.stdout.isatty() else "json")](machine, execution, sys.stdout)
+    if saved:
+        save(saved, machine, execution)
+    following = f"roadcue serve --tuning {saved}" if saved else "roadcue benchmark --save tuning.json"
+    console.print(f"Next: {following}", markup=False, highlight=False, soft_wrap=True)
 
 
 def main(arguments: Sequence[str] | None = None) -> None:

@@ -79,7 +79,7 @@ def chosen_execution(settings: Settings, detector: Detector, load: Load) -> Exec
     plans = candidate_plans(cpus, on_gpu, pins)
     frame = driving_frame(settings.max_frame_pixels)
     measurements = measured(settings, detector, load, plans, [frame], made_frame(frame), settings.tuning_seconds)
-    return _decided(settings, detector, measurements, "measured")
+    return decided(settings, detector, measurements, "measured")
 
 
 def measured(
@@ -96,6 +96,20 @@ def measured(
     found = measure_plans(plans, opener.open, frames, frame_in_words, seconds)
     _log(found)
     return found
+
+
+def decided(settings: Settings, detector: Detector, found: Measurements, origin: Origin) -> Execution:
+    """The plan that figures speak for, under the settings' latency target and with the parts that they set."""
+    cpus, on_gpu, pins = cpus_per_process(settings), is_on_gpu(detector), pins_of(settings)
+    target_ms = settings.latency_target_ms or None
+    choice = choose(found.figures, target_ms, pins, None if on_gpu else cpus)
+    return Execution(
+        plan=choice.plan if choice else default_plan(cpus, on_gpu, pins),
+        reason=choice.reason if choice else "the default: there was no time to measure any plan",
+        origin=origin,
+        latency_target_ms=target_ms,
+        measurements=found,
+    )
 
 
 def pinned(settings: Settings, plan: ExecutionPlan) -> Settings:
@@ -165,20 +179,7 @@ def _from_file(path: Path, settings: Settings, detector: Detector) -> Execution 
     if choose(file.measurements.figures, pins=pins_of(settings)) is None:
         logger.warning("tuning file passed over: no plan in it has the parts that are set", extra={"file": str(path)})
         return None
-    return _decided(settings, detector, file.measurements, "file")
-
-
-def _decided(settings: Settings, detector: Detector, found: Measurements, origin: Origin) -> Execution:
-    cpus, on_gpu, pins = cpus_per_process(settings), is_on_gpu(detector), pins_of(settings)
-    target_ms = settings.latency_target_ms or None
-    choice = choose(found.figures, target_ms, pins, None if on_gpu else cpus)
-    return Execution(
-        plan=choice.plan if choice else default_plan(cpus, on_gpu, pins),
-        reason=choice.reason if choice else "the default: there was no time to measure any plan",
-        origin=origin,
-        latency_target_ms=target_ms,
-        measurements=found,
-    )
+    return decided(settings, detector, file.measurements, "file")
 
 
 def _log(found: Measurements) -> None:

@@ -52,7 +52,40 @@ class Settings(BaseSettings):
         le=256,
         description="Frames worked on at the same time in one process; 0 lets the start-up measurement choose",
     )
-    threads_per_worker: int = Field(1, ge=1, le=256, description="Threads that share the inference of one frame")
+    cuda_graphs: Literal["on", "off"] = Field(
+        "off", description="On CUDA, `on` records the run of each batch size once and replays it; measure what is faster"
+    )
+    threads_per_worker: int = Field(
+        0,
+        ge=0,
+        le=256,
+        description="Threads that share the inference of one frame or batch; 0 lets the start-up measurement choose",
+    )
+    max_batch_frames: int = Field(
+        0,
+        ge=0,
+        le=256,
+        description="Frames that are inferred at once; 1 infers each on its own, 0 lets the start-up measurement choose",
+    )
+    tuning_seconds: float = Field(
+        3.0,
+        ge=0,
+        le=3600,
+        description="Seconds at the start in which ways to run the model are measured, unless all parts are set; 0 "
+        "measures none and takes a worker on each CPU, or batches on a GPU",
+    )
+    tuning: Path | None = Field(
+        None,
+        description="File of `roadcue benchmark --save`, whose figures take the place of the start-up measurement; "
+        "passed over with a warning where it is of another model or machine",
+    )
+    latency_target_ms: float = Field(
+        0.0,
+        ge=0,
+        le=60_000,
+        description="Milliseconds in which 99 of 100 frames are to be answered in the measurement, waiting apart; of "
+        "the ways that keep to it the fastest is taken; 0 sets no target",
+    )
     max_queue_frames: int = Field(
         128,
         ge=1,
@@ -73,6 +106,16 @@ class Settings(BaseSettings):
     )
     upload_timeout_seconds: float = Field(
         60.0, ge=0.1, le=3600, description="Seconds in which a request must have arrived; else it is answered with 408"
+    )
+    default_timeout_ms: int = Field(
+        120_000,
+        ge=1,
+        le=86_400_000,
+        description="Milliseconds that a request may take, from its head to its answer, where it has no X-Timeout-Ms; "
+        "frames that are late by then are answered with 504",
+    )
+    max_timeout_ms: int = Field(
+        600_000, ge=1, le=86_400_000, description="The most that X-Timeout-Ms may ask for; more is answered with 400"
     )
     max_frame_pixels: int = Field(
         50_000_000,
@@ -110,8 +153,23 @@ class Settings(BaseSettings):
     )
     log_format: Literal["text", "json"] = Field("text", description="One event a line, as `text` or as `json`")
     log_level: Literal["debug", "info", "warning", "error"] = Field("info", description="Least severe event to log")
+    access_log_level: Literal["debug", "info"] = Field(
+        "info", description="Severity of the event that a request writes; those of probes and refusals are of `debug`"
+    )
+    traces: str | None = Field(
+        None,
+        pattern=r"^https?://[^\s]+$",
+        description="Base URL of an OpenTelemetry collector that takes spans as OTLP over HTTP, such as "
+        "http://localhost:4318; needs `pip install 'roadcue[otel]'`",
+    )
+    traces_share: float = Field(
+        1.0,
+        ge=0,
+        le=1,
+        description="Share of the requests to trace, of those whose caller has not decided it in `traceparent`",
+    )
 
-    @field_validator("uncertain", mode="before")
+    @field_validator("uncertain", "tuning", "traces", mode="before")
     @classmethod
     def nothing_is_off(cls, value: object) -> object:
         # An empty variable must not mean the working directory.
@@ -123,6 +181,8 @@ class Settings(BaseSettings):
             raise ValueError("max_frame_bytes is larger than max_request_bytes: no request could hold such a frame")
         if self.max_request_bytes > self.max_upload_bytes_in_flight:
             raise ValueError("max_request_bytes is larger than max_upload_bytes_in_flight: it would never have room")
+        if self.default_timeout_ms > self.max_timeout_ms:
+            raise ValueError("default_timeout_ms is larger than max_timeout_ms: a request could not ask for as much")
         if self.max_frames_per_request > self.max_queue_frames:
             raise ValueError("max_frames_per_request is larger than max_queue_frames: such a request never had room")
         return self
@@ -176,6 +236,8 @@ def allowed_text(field: FieldInfo) -> str:
     """
     if field.annotation in (Path, Path | None):
         return "path"
+    if field.annotation == str | None:
+        return "http:// or https:// URL"
     choices = getattr(field.annotation, "__args__", ())
     if choices:
         return ", ".join(choices)

@@ -32,6 +32,7 @@ SERVICE_ORDER = (
     "service.answer_page",
     "service.file_keeping",
     "service.file_scoring",
+    "service.plan_benchmark",
     "service.cli",
     "service.__main__",
 )

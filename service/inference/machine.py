@@ -3,7 +3,6 @@
 import hashlib
 import platform
 import re
-from collections.abc import Sequence
 from pathlib import Path
 from typing import Final
 
@@ -65,8 +64,8 @@ def cpu_name(proc: Path = PROC) -> str:
 def gpu_names(proc: Path = PROC) -> tuple[str, ...]:
     """The NVIDIA GPUs, as their driver tells them on Linux; none elsewhere."""
     files = sorted(proc.glob("driver/nvidia/gpus/*/information"))
-    found: Sequence[str] = [name for file in files for name in re.findall(r"^Model:\s*(.+?)\s*$", _read(file), re.M)]
-    return tuple(found)
+    found = [re.search(r"^Model:\s*(.+?)\s*$", _read(file), re.MULTILINE) for file in files]
+    return tuple(match[1] for match in found if match)
 
 
 def _running_file(model: Path, detector: Detector) -> Path:

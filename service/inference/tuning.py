@@ -68,8 +68,8 @@ class Execution(_Record):
     plan: ExecutionPlan
     reason: str = Field(description="Why it is this plan")
     origin: Origin = Field(
-        description="`pinned` by settings, `measured` at the start, from a `file` of `roadcue benchmark --save`, or the "
-        "`default` where nothing was measured"
+        description="`pinned` by settings, `measured` at the start, taken from a `file` of `roadcue benchmark --save`, "
+        "or the `default` where nothing was measured"
     )
     latency_target_ms: float | None = Field(None, description="What 99 of 100 frames were to keep to; null without")
     measurements: Measurements | None = Field(None, description="Null where nothing was measured")
@@ -148,11 +148,8 @@ def choose(
     fitting = [figure for figure in figures if pins.on(figure.plan) == figure.plan]
     if not fitting:
         return None
-    if cpus and (share := cpu_share(figures[0], cpus)) is not None and share < LEAST_CPU_SHARE:
-        return Choice(
-            fitting[0].plan,
-            f"the figures tell nothing: other programs were busy, which left {100 * share:.0f} % of the CPUs",
-        )
+    if hindrance := disturbance(figures, cpus):
+        return Choice(fitting[0].plan, hindrance)
     if latency_target_ms is None:
         return _simplest_of_fastest(fitting, "")
     honouring = [figure for figure in fitting if figure.latency_p99_ms <= latency_target_ms]
@@ -164,6 +161,14 @@ def choose(
         f"no plan answers 99 % of frames within {latency_target_ms:g} ms; this one comes nearest, with "
         f"{nearest.latency_p99_ms:.3g} ms",
     )
+
+
+def disturbance(figures: Sequence[PlanFigures], cpus: int | None) -> str | None:
+    """Why the figures tell nothing about the plans, or None where they do; `cpus` as in `choose`."""
+    share = cpu_share(figures[0], cpus) if figures and cpus else None
+    if share is None or share >= LEAST_CPU_SHARE:
+        return None
+    return f"the figures tell nothing: other programs were busy and left {100 * share:.0f} % of the CPUs"
 
 
 def cpu_share(figure: PlanFigures, cpus: int) -> float | None:

@@ -41,7 +41,7 @@ def write_tuning_file(path: Path, machine: Machine, measurements: Measurements) 
 
 
 def read_tuning_file(path: Path) -> TuningFile:
-    """The figures. Raises TuningFileUnusable where they cannot be read, or are of a schema this version does not know."""
+    """The figures. Raises TuningFileUnusable where they cannot be read, or are of a schema that is not known here."""
     try:
         document = json.loads(path.read_text(encoding="utf-8"))
     except OSError as error:

@@ -8,6 +8,7 @@ from typing import Literal
 from service.errors import Draining, NotReady, StartupError
 from service.inference.detector import Detection, Detector
 from service.inference.scheduling import FrameScheduler
+from service.inference.tuning import Execution
 from service.label_folder.keeper import FrameKeeper
 
 Stage = Literal["loading", "ready", "draining", "failed"]
@@ -15,10 +16,11 @@ Stage = Literal["loading", "ready", "draining", "failed"]
 
 @dataclass(frozen=True, slots=True)
 class Serving:
-    """A loaded model, who computes when, and who keeps uncertain frames where that is wanted."""
+    """A loaded model, who computes when and how, and who keeps uncertain frames where that is wanted."""
 
     detector: Detector
     scheduler: FrameScheduler[Detection]
+    execution: Execution
     keeper: FrameKeeper | None = None
 
 

@@ -10,9 +10,10 @@ router = APIRouter(tags=["model"])
 
 @router.get(
     "/model",
-    summary="Labels, thresholds, input, version, figures and licence",
+    summary="Labels, thresholds, input, version, figures, licence, and how it runs here",
     responses=documented_problems("not_ready", "startup_failed", path="/model"),
 )
 async def model(request: Request) -> ModelCard:
-    """The model card from the file, and the execution provider that runs it."""
-    return model_card(request.app.state.lifecycle.serving().detector)
+    """The model card from the file, the execution provider that runs it, and how it was tuned to this machine."""
+    serving = request.app.state.lifecycle.serving()
+    return model_card(serving.detector, serving.execution)

@@ -11,6 +11,7 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from service.inference.artifact import Calibration, Figure, InputSpec, Label, ModelMetadata, TrainingData
 from service.inference.detector import Detection, Detector
+from service.inference.tuning import Execution
 from service.web.lifecycle import Lifecycle, Stage
 
 EVIDENCE_DECIMALS = 3
@@ -191,6 +192,7 @@ class ModelCard(Document):
     schema_version: int
     provider: str
     fallback_reason: str | None
+    execution: Execution = Field(description="How it runs: the plan, why it is this one, and the figures of all plans")
 
 
 def frame_answer(name: str, detection: Detection, with_evidence: bool) -> FrameAnswer:
@@ -233,8 +235,8 @@ def model_name(metadata: ModelMetadata) -> ModelName:
     return ModelName(name=metadata.name, version=metadata.version)
 
 
-def model_card(detector: Detector) -> ModelCard:
-    """Everything the file says of itself but its self-test, and where it runs."""
+def model_card(detector: Detector, execution: Execution) -> ModelCard:
+    """Everything the file says of itself but its self-test, and where and how it runs."""
     told: dict[str, Any] = detector.metadata.model_dump(exclude={"self_test"})
     session = detector.session
     return ModelCard(
@@ -242,4 +244,5 @@ def model_card(detector: Detector) -> ModelCard:
         precision_reason=detector.precision_reason,
         provider=session.provider,
         fallback_reason=session.fallback_reason,
+        execution=execution,
     )

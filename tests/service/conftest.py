@@ -108,7 +108,7 @@ async def running(app: FastAPI) -> AsyncIterator[httpx.AsyncClient]:
 @pytest.fixture
 def settings(model: Path) -> Settings:
     """The tiny model on one worker on the CPU."""
-    return Settings(model=model, device="cpu", inference_workers=1)
+    return Settings(model=model, device="cpu", inference_workers=1, tuning_seconds=0)
 
 
 @pytest.fixture
@@ -119,7 +119,8 @@ def open_client(model: Path) -> OpenClient:
     async def open_(
         load: Callable[[Settings], Detector] = detector_of, **settings: object
     ) -> AsyncIterator[httpx.AsyncClient]:
-        app = create_app(Settings(**{"model": model, "device": "cpu", "inference_workers": 1, **settings}), load)
+        defaults = {"model": model, "device": "cpu", "inference_workers": 1, "tuning_seconds": 0}
+        app = create_app(Settings(**{**defaults, **settings}), load)
         async with running(app) as client:
             await wait_until(lambda: app.state.lifecycle.stage == "ready")
             client.app = app  # type: ignore[attr-defined]

@@ -16,12 +16,12 @@ PATIENCE_S = 60
 
 
 class ServerProcess:
-    """`python -m service serve` on a free port of the loopback interface."""
+    """`python -m service serve` on a free port of the loopback interface; flags may ask for what it leaves out."""
 
     def __init__(self, *flags: str) -> None:
         environment = {name: value for name, value in os.environ.items() if not name.startswith("ROADCUE_")}
         self.process = subprocess.Popen(
-            [sys.executable, "-m", "service", "serve", "--port", "0", *flags],
+            [sys.executable, "-m", "service", "serve", "--port", "0", "--tuning-seconds", "0", *flags],
             cwd=REPOSITORY,
             env=environment,
             stderr=subprocess.PIPE,

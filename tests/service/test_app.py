@@ -61,7 +61,7 @@ async def test_settings_reach_the_limits(open_client: OpenClient) -> None:
 async def test_inference_workers_default_to_the_cpus_of_the_process(
     open_client: OpenClient, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("service.app.available_cpus", lambda: 3)
+    monkeypatch.setattr("service.plan_choice.available_cpus", lambda: 3)
     async with open_client(inference_workers=0) as client:
         assert (await client.get("/health")).json()["queue"]["workers"] == 3
 

@@ -73,7 +73,7 @@ def test_where_other_programs_were_busy_the_first_plan_is_chosen() -> None:
     choice = choose(disturbed, cpus=2)
     assert chosen(choice) == SIMPLE
     assert choice is not None
-    assert choice.reason == "the figures tell nothing: other programs were busy, which left 60 % of the CPUs"
+    assert choice.reason == "the figures tell nothing: other programs were busy and left 60 % of the CPUs"
     assert chosen(choose([figures(SIMPLE, 0.7), figures(THREADED, 1.4)], cpus=2)) == THREADED
 
 

@@ -22,7 +22,7 @@ class FakeClock:
 
 
 class FakeScheduler:
-    """Answers `batch` frames at once, `seconds(answered)` later; its thread moves the clock, and only while it works."""
+    """Answers `batch` frames at once, `seconds(answered)` later; its thread moves the clock, but only for that."""
 
     def __init__(self, clock: FakeClock, seconds: Callable[[int], float], batch: int = 1) -> None:
         self._clock, self._seconds, self._batch = clock, seconds, batch

@@ -1,0 +1,196 @@
+"""How the model is to run: pinned, from a file, measured or by default."""
+
+import logging
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from service.app import detector_of
+from service.errors import TuningFileUnusable
+from service.inference.detector import Detector
+from service.inference.execution import ExecutionPlan
+from service.inference.tuning import Execution, Measurements, PlanFigures
+from service.inference.tuning_file import write_tuning_file
+from service.plan_choice import execution_for_all, load_with_plan, machine_of, pinned
+from service.settings import Settings
+from tests.service.conftest import GatedSession
+from tests.tiny_model import tiny_metadata
+
+THREADED = ExecutionPlan(1, 2)
+
+
+@pytest.fixture(autouse=True)
+def _two_cpus(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("service.plan_choice.available_cpus", lambda: 2)
+
+
+class CountingLoad:
+    """Loads the real thing and notes with how many threads."""
+
+    def __init__(self) -> None:
+        self.threads: list[int] = []
+
+    def __call__(self, settings: Settings) -> Detector:
+        self.threads.append(settings.threads_per_worker)
+        return detector_of(settings)
+
+
+def figures(plan: ExecutionPlan, speed: float, p99_ms: float) -> PlanFigures:
+    return PlanFigures(
+        plan=plan,
+        frames_per_s=100 * speed,
+        relative_speed=speed,
+        latency_p50_ms=p99_ms / 2,
+        latency_p99_ms=p99_ms,
+        cpu_s_per_frame=0.02,
+        frames=100,
+        rounds=5,
+    )
+
+
+# With two CPUs, the batches are fastest and the two threads have the least latency.
+MEASURED = Measurements(
+    figures=(
+        figures(ExecutionPlan(2), 1.0, 20),
+        figures(THREADED, 0.9, 12),
+        figures(ExecutionPlan(2, 2, (1, 2, 4, 8)), 1.5, 90),
+    ),
+    frame="made",
+    seconds=3,
+)
+
+
+def settings_of(model: Path, **members: Any) -> Settings:
+    return Settings(**{"model": model, "device": "cpu", "tuning_seconds": 0, **members})
+
+
+def saved(model: Path, folder: Path, **differing: Any) -> Path:
+    """A tuning file of this machine, or of one that differs in this."""
+    settings = settings_of(model)
+    machine = machine_of(settings, detector_of(settings)).model_copy(update=differing)
+    write_tuning_file(folder / "tuning.json", machine, MEASURED)
+    return folder / "tuning.json"
+
+
+def test_a_wholly_set_plan_is_taken_without_measuring(model: Path) -> None:
+    """Whatever the time for measuring; the session has its threads from the start."""
+    load = CountingLoad()
+    settings = settings_of(model, inference_workers=3, threads_per_worker=2, max_batch_frames=4, tuning_seconds=3600)
+    execution = load_with_plan(settings, load).execution
+    assert execution == Execution(
+        plan=ExecutionPlan(3, 2, (1, 2, 4)), origin="pinned", reason="every part of it is set"
+    )
+    assert load.threads == [2]
+
+
+def test_without_time_the_default_is_taken(model: Path) -> None:
+    execution = load_with_plan(settings_of(model), CountingLoad()).execution
+    assert (execution.plan, execution.origin) == (ExecutionPlan(2), "default")
+    assert execution.measurements is None
+
+
+def test_a_set_part_stands_in_the_default(model: Path) -> None:
+    execution = load_with_plan(settings_of(model, inference_workers=5), CountingLoad()).execution
+    assert execution.plan == ExecutionPlan(5)
+
+
+def test_on_a_gpu_the_default_is_batches(model: Path) -> None:
+    class OnCuda(GatedSession):
+        provider = "CUDAExecutionProvider"
+
+    settings = settings_of(model)
+    execution = load_with_plan(settings, lambda _: Detector(tiny_metadata(), OnCuda(), detector_of(settings).limits))
+    assert execution.execution.plan.largest_batch == 16
+
+
+def test_processes_share_the_cpus(model: Path) -> None:
+    """Two CPUs over two processes; a third process gets one too."""
+    for workers in (2, 3):
+        execution = load_with_plan(settings_of(model, workers=workers), CountingLoad()).execution
+        assert execution.plan == ExecutionPlan(1)
+
+
+def test_plans_are_measured_within_the_time(model: Path, caplog: pytest.LogCaptureFixture) -> None:
+    """For real, with the tiny model; every plan is in the log, with figures or with why it has none."""
+    caplog.set_level(logging.INFO, "service.plan_choice")
+    loaded = load_with_plan(settings_of(model, tuning_seconds=2.0, latency_target_ms=10_000), CountingLoad())
+    execution, found = loaded.execution, loaded.execution.measurements
+    assert found is not None
+    assert (execution.origin, execution.latency_target_ms) == ("measured", 10_000)
+    assert execution.plan in [one.plan for one in found.figures]
+    assert found.figures[0].plan == ExecutionPlan(2)
+    assert found.frame.startswith("a made street, JPEG of 1")
+    logged = [record for record in caplog.records if record.message in ("plan measured", "plan left out")]
+    assert len(logged) == len(found.figures) + len(found.left_out) == 3
+    assert vars(logged[0])["plan"] == "2 workers x 1 thread"
+    assert vars(logged[0])["frames_per_s"] == found.figures[0].frames_per_s
+
+
+def test_a_plan_with_other_threads_is_loaded_with_them(model: Path, tmp_path: Path) -> None:
+    load = CountingLoad()
+    settings = settings_of(model, tuning=saved(model, tmp_path), latency_target_ms=15)
+    loaded = load_with_plan(settings, load)
+    assert loaded.execution.plan == THREADED
+    assert load.threads == [0, 2]
+
+
+def test_figures_of_a_file_decide_under_the_settings_of_now(model: Path, tmp_path: Path) -> None:
+    """The same file, with another target or with batches ruled out, speaks for other plans."""
+    file = saved(model, tmp_path)
+    fastest = load_with_plan(settings_of(model, tuning=file), CountingLoad()).execution
+    swift = load_with_plan(settings_of(model, tuning=file, latency_target_ms=15), CountingLoad()).execution
+    single = load_with_plan(settings_of(model, tuning=file, max_batch_frames=1), CountingLoad()).execution
+    assert {one.origin for one in (fastest, swift, single)} == {"file"}
+    assert [one.plan.largest_batch for one in (fastest, swift, single)] == [8, 1, 1]
+    assert (swift.plan, single.plan) == (THREADED, ExecutionPlan(2))
+    assert fastest.measurements == MEASURED
+
+
+@pytest.mark.parametrize(
+    ("differing", "told"),
+    [
+        ({"model_sha256": "00"}, "model_sha256 is "),
+        ({"cpu": "Another CPU"}, ", not Another CPU"),
+        ({"cpus": 64}, "cpus is 2, not 64"),
+        ({"onnxruntime": "1.0"}, ", not 1.0"),
+    ],
+)
+def test_a_file_of_another_model_or_machine_is_passed_over_with_a_warning(
+    model: Path, tmp_path: Path, differing: dict[str, Any], told: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    settings = settings_of(model, tuning=saved(model, tmp_path, **differing))
+    assert load_with_plan(settings, CountingLoad()).execution.origin == "default"
+    (warning,) = [record for record in caplog.records if record.levelno == logging.WARNING]
+    assert warning.message == "tuning file passed over: it is of another model or machine"
+    assert told in vars(warning)["differences"]
+
+
+def test_a_file_without_the_parts_that_are_set_is_passed_over_with_a_warning(
+    model: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    settings = settings_of(model, tuning=saved(model, tmp_path), inference_workers=7)
+    assert load_with_plan(settings, CountingLoad()).execution.plan == ExecutionPlan(7)
+    assert "tuning file passed over: no plan in it has the parts that are set" in caplog.messages
+
+
+def test_a_file_that_cannot_be_read_ends_the_start(model: Path, tmp_path: Path) -> None:
+    with pytest.raises(TuningFileUnusable, match="cannot be read"):
+        load_with_plan(settings_of(model, tuning=tmp_path / "absent.json"), CountingLoad())
+
+
+def test_one_process_finds_out_for_all(model: Path, tmp_path: Path) -> None:
+    """As JSON, which may pass between processes; the others load once, with its threads, and measure nothing."""
+    settings = settings_of(model, tuning=saved(model, tmp_path), latency_target_ms=15)
+    told = execution_for_all(settings, CountingLoad()).model_dump_json()
+    load = CountingLoad()
+    loaded = load_with_plan(settings_of(model, tuning_seconds=3600), load, Execution.model_validate_json(told))
+    assert loaded.execution.plan == THREADED
+    assert loaded.execution.measurements == MEASURED
+    assert load.threads == [2]
+
+
+def test_pinned_settings_leave_nothing_to_measure(model: Path) -> None:
+    plan = ExecutionPlan(2, 2, (1, 2, 4))
+    execution = load_with_plan(pinned(settings_of(model, tuning_seconds=3600), plan), CountingLoad()).execution
+    assert (execution.plan, execution.origin) == (plan, "pinned")
