@@ -83,4 +83,5 @@ class BatchCrew(Generic[Prepared, Result]):
         # Under load one batch follows the other; after idleness the frame's own way through decides.
         period_s = ended_s - max(self._batch_ended_s, jobs[0].taken_s)
         self._batch_ended_s = ended_s
-        return Measured(ended_s - jobs[0].taken_s, ended_s - started_s, period_s / len(jobs))
+        inference_s = ended_s - started_s
+        return Measured(jobs[0].decoded_s - jobs[0].taken_s + inference_s, inference_s, period_s / len(jobs))

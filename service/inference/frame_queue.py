@@ -51,7 +51,7 @@ class QueueState:
 
 @dataclass(frozen=True, slots=True)
 class Measured:
-    """Seconds: of a frame from its worker's hands to its answer, of the inference alone, and from answer to answer."""
+    """Seconds: of work on a frame, without waiting; of its inference alone; and from answer to answer under load."""
 
     frame_s: float
     inference_s: float
@@ -67,7 +67,7 @@ class Job(Generic[Result]):
     submitted_s: float
     deadline_s: float
     taken_s: float = 0.0
-    handed_s: float = 0.0
+    decoded_s: float = 0.0
     queue_s: float = 0.0
     prepared: Any = None
 
@@ -163,12 +163,12 @@ class FrameQueue(Generic[Result]):
 
     def hand_over(self, job: Job[Result], prepared: Any) -> None:
         """Let a decoded frame wait for a batch; waits itself while there are enough of them."""
-        job.prepared = prepared
+        job.prepared, job.decoded_s = prepared, self.clock()
         with self._lock:
             while len(self._decoded) >= self._max_decoded and not self._closed:
                 self._decoded_left.wait()
             self._running -= 1
-            closed, job.handed_s = self._closed, self.clock()
+            closed = self._closed
             waits = not closed and not job.future.cancelled()
             if waits:
                 self._decoded[job] = None
@@ -193,7 +193,7 @@ class FrameQueue(Generic[Result]):
         wanted = [job for job in jobs if job.begin()]
         self.left_work(len(jobs) - len(wanted))
         for job in wanted:
-            job.queue_s += now_s - job.handed_s
+            job.queue_s += now_s - job.decoded_s
         return wanted
 
     def left_work(self, frames: int = 1, measured: Measured | None = None) -> None:
@@ -269,7 +269,8 @@ class FrameQueue(Generic[Result]):
         ahead_s = self._seconds_to_empty()
         if self._encoded and left_s < ahead_s + needed_s:
             raise self._full(
-                f"{self._waiting()} frames wait, for about {_ms(ahead_s)} ms, and the deadline is in {_ms(left_s)} ms"
+                f"{self._waiting()} frames wait and {self._running} are in work, for about {_ms(ahead_s)} ms, and the "
+                f"deadline is in {_ms(left_s)} ms"
             )
 
     def _full(self, message: str) -> QueueFull:

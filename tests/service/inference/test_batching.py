@@ -201,6 +201,35 @@ def test_throughput_is_measured_over_batches() -> None:
         assert scheduler.state().frames_per_second == pytest.approx(2.0)
 
 
+def test_waiting_for_a_batch_is_no_work_on_a_frame() -> None:
+    """1 s of decoding and 2 s in the network are 3, after 50 s of waiting too: 4 s are time enough, and 2.8 are not."""
+    clock, started, gate = Clock(), threading.Semaphore(0), threading.Semaphore(0)
+
+    def one_second(frame: bytes) -> bytes:
+        clock.now_s += 1
+        return frame
+
+    def two_seconds(frames: Sequence[bytes]) -> list[bytes]:
+        started.release()
+        assert gate.acquire(timeout=30)
+        clock.now_s += 2
+        return list(frames)
+
+    with in_batches(one_second, lambda: two_seconds, UP_TO_FOUR, max_queue_frames=8, clock=clock) as scheduler:
+        for _ in range(3):
+            (first,) = scheduler.submit([b"a"])
+            assert started.acquire(timeout=30)
+            (second,) = scheduler.submit([b"b"])
+            wait_for(lambda: scheduler.state().waiting_frames == 1 and scheduler.state().running_frames == 1)
+            clock.now_s += 50
+            gate.release(2)
+            assert (first.result(30).result, second.result(30).result) == (b"a", b"b")
+            assert started.acquire(timeout=30)
+        scheduler.refuse_without_room(1, deadline_s=clock.now_s + 4)
+        with pytest.raises(DeadlineExceeded, match="a frame takes about"):
+            scheduler.refuse_without_room(1, deadline_s=clock.now_s + 2.8)
+
+
 def test_closing_cancels_what_waits_and_answers_the_batch_that_runs(device: GatedBatches) -> None:
     scheduler = opened(device)
     (running,) = scheduler.submit([b"running"])

@@ -121,7 +121,9 @@ def test_request_behind_too_long_a_queue_is_refused_with_when_to_come_back(queue
     """Two frames wait at 0.25 s from answer to answer, and one takes 0.5: it could be done in 1 second, not in 0.9."""
     measured(queue, frame_s=0.5, interval_s=0.25)
     queue.submit([b"a", b"b"])
-    with pytest.raises(QueueFull, match="2 frames wait, for about 500 ms, and the deadline is in 900 ms") as refused:
+    with pytest.raises(
+        QueueFull, match="2 frames wait and 0 are in work, for about 500 ms, and the deadline is in 900 ms"
+    ) as refused:
         queue.submit([b"c"], deadline_s=0.9)
     assert refused.value.retry_after_s == pytest.approx(0.5)
     queue.submit([b"c"], deadline_s=1.1)
