@@ -35,7 +35,7 @@ class Metrics:
 
     def __init__(self) -> None:
         # When each series began, as a series of its own, would double what is scraped; nothing here asks for it.
-        disable_created_metrics()
+        disable_created_metrics()  # type: ignore[no-untyped-call]  # prometheus_client leaves it bare
         self.registry = CollectorRegistry()
         ProcessCollector(registry=self.registry)
         self._families = {definition.name: _family(definition, self.registry) for definition in DEFINITIONS}

@@ -39,7 +39,7 @@ async def ready(request: Request) -> Ready:
     responses={200: {"content": {form: {"schema": {"type": "string"}} for form in (TEXT, OPENMETRICS)}}},
 )
 async def metrics(request: Request) -> Response:
-    """Counters, gauges and histograms in base units: Prometheus' text format, or OpenMetrics when Accept asks for it."""
+    """Counters, gauges and histograms in base units; in OpenMetrics where Accept asks for it, else as text."""
     collector = await request.app.state.gather_metrics()
     content, content_type = exposition(collector, request.headers.get("accept", ""))
     return Response(content, headers={"Content-Type": content_type})

@@ -20,11 +20,11 @@ from tests.service.conftest import OpenClient, running, wait_until
 
 pytest.importorskip("opentelemetry.sdk", reason="needs the extra otel")
 
-from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest  # noqa: E402 - the extra
-from opentelemetry.sdk.trace import ReadableSpan  # noqa: E402
-from opentelemetry.sdk.trace.export import SimpleSpanProcessor  # noqa: E402
-from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter  # noqa: E402
-from opentelemetry.trace import SpanKind, StatusCode  # noqa: E402
+from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
+from opentelemetry.sdk.trace import ReadableSpan
+from opentelemetry.sdk.trace.export import SimpleSpanProcessor
+from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
+from opentelemetry.trace import SpanKind, StatusCode
 
 pytestmark = pytest.mark.anyio
 
@@ -85,7 +85,7 @@ async def test_each_frame_waits_is_decoded_and_inferred_within_its_request(
     for spans in stages.values():
         assert [attributes(span)["roadcue.frame.index"] for span in spans] == [0, 2]
         for span in spans:
-            assert span.parent and span.parent.span_id == request.context.span_id
+            assert span.parent.span_id == request.context.span_id
             assert request.start_time <= span.start_time <= span.end_time <= request.end_time
     decode_ms = sum(span.end_time - span.start_time for span in stages["decode"]) / 1e6
     assert decode_ms == pytest.approx(reply.json()["timing_ms"]["decode"], abs=0.002)
@@ -99,7 +99,7 @@ async def test_trace_of_the_caller_is_carried_on(open_traced: Any, memory: Memor
     async with open_traced() as client:
         await client.post("/predict", files={"file": red_png}, headers=SAMPLED)
     (request,) = memory.named("POST /predict")
-    assert request.parent and format(request.parent.span_id, "016x") == PARENT
+    assert format(request.parent.span_id, "016x") == PARENT
     assert {format(span.context.trace_id, "032x") for span in memory.get_finished_spans()} == {TRACE}
 
 
