@@ -1,49 +1,56 @@
-"""What surrounds every request: its id, its access-log line, its metrics, and the last resort when code fails.
+"""What surrounds every request: its id, its timing, its access-log line, its metrics, the last resort when code fails.
 
 Pure ASGI, so that bodies stream through and a client that leaves is seen.
 """
 
 import asyncio
+import contextlib
 import logging
 import re
 import time
 import uuid
 from typing import Final
 
-from starlette.datastructures import Headers, MutableHeaders
+from starlette.datastructures import Headers
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from service.errors import Draining
 from service.telemetry import Metrics
+from service.telemetry.logs import REQUEST_FIELDS
+from service.telemetry.tracing import trace_fields
+from service.web.access_log import AccessLog
 from service.web.lifecycle import Lifecycle
-from service.web.problems import problem_response
+from service.web.problems import kind_of, problem_response
+from service.web.server_timing import ServerTiming
 
-access_log = logging.getLogger("service.access")
 logger = logging.getLogger(__name__)
 
 REQUEST_ID: Final = "X-Request-ID"
 SANE_REQUEST_ID: Final = re.compile(r"[A-Za-z0-9._:/+=-]{1,128}")
 METHODS: Final = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"})
-# Probed every few seconds by machines: logged only when asked for.
-QUIET: Final = ("/health", "/metrics")
 NO_RESPONSE: Final = 499
+# A client that still sends after its refusal gets this long before the connection is closed on it.
+LINGER_SECONDS: Final = 5.0
 
 
 class RequestContext:
     """Middleware around the whole application."""
 
-    def __init__(self, app: ASGIApp, metrics: Metrics, lifecycle: Lifecycle) -> None:
-        self._app, self._metrics, self._lifecycle = app, metrics, lifecycle
+    def __init__(self, app: ASGIApp, metrics: Metrics, lifecycle: Lifecycle, access_log: AccessLog) -> None:
+        self._app, self._metrics, self._lifecycle, self._access_log = app, metrics, lifecycle, access_log
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return
         exchange = _Exchange(scope, receive, send, self._lifecycle)
+        self._metrics.begin_request()
+        told = REQUEST_FIELDS.set({"request_id": exchange.request_id, **trace_fields()})
         try:
             await self._answer(exchange)
         finally:
             self._record(exchange)
+            REQUEST_FIELDS.reset(told)
 
     async def _answer(self, exchange: "_Exchange") -> None:
         try:
@@ -60,31 +67,33 @@ class RequestContext:
             await self._refuse(exchange, error)
 
     async def _refuse(self, exchange: "_Exchange", error: Exception) -> None:
+        exchange.scope["state"]["problem"] = kind_of(error).code
         await problem_response(error, exchange.path)(exchange.scope, exchange.receive, exchange.send)
 
     def _record(self, exchange: "_Exchange") -> None:
-        seconds = time.monotonic() - exchange.started_s
+        seconds = (exchange.answered_s or time.monotonic()) - exchange.timing.started_s
         method = exchange.scope["method"] if exchange.scope["method"] in METHODS else "other"
         status = NO_RESPONSE if exchange.status is None else exchange.status
-        self._metrics.requests.labels(route=exchange.route, method=method, status=status).inc()
-        self._metrics.request_seconds.labels(route=exchange.route).observe(seconds)
-        level = logging.DEBUG if exchange.path.startswith(QUIET) and status < 500 else logging.INFO
-        fields = {"request_id": exchange.request_id, "ms": round(seconds * 1000, 3), "client": exchange.client}
-        access_log.log(level, "%s %s %d", exchange.scope["method"], exchange.path, status, extra=fields)
+        self._metrics.count_request(exchange.route, method, status, seconds)
+        if exchange.problem:
+            self._metrics.count_rejection(exchange.problem)
+        fields = exchange.told() | {"ms": round(seconds * 1000, 3)}
+        self._access_log.record(exchange.scope["method"], exchange.path, status, fields)
 
 
 class _Exchange:
     """One request and its reply, as they pass by."""
 
     def __init__(self, scope: Scope, receive: Receive, send: Send, lifecycle: Lifecycle) -> None:
-        self.started_s = time.monotonic()
+        self.timing = ServerTiming(time.monotonic())
         self.scope, self._receive, self._send, self._lifecycle = scope, receive, send, lifecycle
         self._headers = Headers(scope=scope)
         self.request_id = request_id(self._headers.get(REQUEST_ID))
         self.status: int | None = None
+        self.answered_s: float | None = None
         self._began_reading = False
         self._has_more_body = "content-length" in self._headers or "transfer-encoding" in self._headers
-        scope.setdefault("state", {})["request_id"] = self.request_id
+        scope.setdefault("state", {}).update(request_id=self.request_id, timing=self.timing)
 
     @property
     def path(self) -> str:
@@ -99,6 +108,18 @@ class _Exchange:
         """The template of the route, never the path: a metric must not grow with what clients ask for."""
         return getattr(self.scope.get("route"), "path", "unmatched")
 
+    @property
+    def problem(self) -> str | None:
+        """The code of the problem that it was answered with."""
+        code: str | None = self.scope["state"].get("problem")
+        return code
+
+    def told(self) -> dict[str, object]:
+        """What the access log says of it, beside its status and time."""
+        told = {"request_id": self.request_id, "route": self.route, "client": self.client}
+        problem = {"problem": self.problem} if self.problem else {}
+        return {**told, **problem, **self.scope["state"].get("frame_figures", {})}
+
     async def receive(self) -> Message:
         self._began_reading = True
         message = await self._receive()
@@ -108,18 +129,42 @@ class _Exchange:
     async def send(self, message: Message) -> None:
         if message["type"] == "http.response.start":
             self.status = message["status"]
-            headers = MutableHeaders(scope=message)
-            headers[REQUEST_ID] = self.request_id
-            if self._must_close():
-                headers["Connection"] = "close"
+            message = {**message, "headers": [*message["headers"], *self._headers_of_reply()]}
+        elif not message.get("more_body", False):
+            self.answered_s = time.monotonic()
+            if self._closes_on_body():
+                await self._send({**message, "more_body": True})
+                await self._let_client_finish()
+                message = {"type": "http.response.body"}
         await self._send(message)
+
+    def _headers_of_reply(self) -> list[tuple[bytes, bytes]]:
+        ours = {REQUEST_ID: self.request_id, "Server-Timing": self.timing.header()}
+        if self._must_close():
+            ours["Connection"] = "close"
+        return [(name.lower().encode(), value.encode()) for name, value in ours.items()]
 
     def _must_close(self) -> bool:
         if self._has_more_body:
             # Closing on a client that still sends resets the connection and loses the reply, unless it waits for
             # our go-ahead: then RFC 9110, 10.1.1 leaves only closing, as it may or may not send the body later.
-            return "expect" in self._headers and not self._began_reading
+            return self._waits_for_continue()
         return self._lifecycle.draining
+
+    def _waits_for_continue(self) -> bool:
+        return "expect" in self._headers and not self._began_reading
+
+    def _closes_on_body(self) -> bool:
+        """Whether the client wants its connection closed by a reply that comes before its body was read."""
+        is_last = self.scope.get("http_version") == "1.0" or "close" in self._headers.get("connection", "").lower()
+        return is_last and self._has_more_body and not self._waits_for_continue()
+
+    async def _let_client_finish(self) -> None:
+        # RFC 9112, 9.6: what arrives at a closed connection makes the kernel reset it, and the reply is lost with it.
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(LINGER_SECONDS):
+                while self._has_more_body:
+                    await self.receive()
 
 
 def request_id(given: str | None) -> str:
