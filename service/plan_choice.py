@@ -17,6 +17,7 @@ from pathlib import Path
 from service.inference.detector import Detector
 from service.inference.driving_frame import driving_frame
 from service.inference.execution import ExecutionPlan, available_cpus
+from service.inference.freed_memory import give_freed_memory_back
 from service.inference.machine import Machine, this_machine
 from service.inference.plan_timing import Scheduler, measure_plans, under_way
 from service.inference.scheduling import open_scheduler
@@ -94,6 +95,8 @@ def measured(
     """Figures of the plans within so many seconds."""
     opener = _PlanOpener(settings, detector, load)
     found = measure_plans(plans, opener.open, frames, frame_in_words, seconds)
+    del opener
+    give_freed_memory_back()
     _log(found)
     return found
 

@@ -52,6 +52,7 @@ INFERENCE_ORDER = tuple(
         "batching",
         "scheduling",
         "driving_frame",
+        "freed_memory",
         "machine",
         "tuning",
         "plan_timing",

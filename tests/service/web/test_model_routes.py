@@ -3,6 +3,8 @@
 import httpx
 import pytest
 
+from tests.service.conftest import OpenClient
+
 pytestmark = pytest.mark.anyio
 
 
@@ -24,3 +26,26 @@ async def test_model_card_tells_all_but_the_self_test(client: httpx.AsyncClient)
     assert card["provider"] == "CPUExecutionProvider"
     assert card["figures"] == []
     assert "self_test" not in card
+
+
+async def test_model_card_tells_how_the_model_runs_and_why(open_client: OpenClient) -> None:
+    async with open_client(inference_workers=2, threads_per_worker=1, max_batch_frames=4) as client:
+        execution = (await client.get("/model")).json()["execution"]
+    assert execution == {
+        "plan": {"inference_workers": 2, "threads_per_worker": 1, "batch_sizes": [1, 2, 4]},
+        "reason": "every part of it is set",
+        "origin": "pinned",
+        "latency_target_ms": None,
+        "measurements": None,
+    }
+
+
+async def test_model_card_holds_the_figures_that_were_measured(open_client: OpenClient, red_png: bytes) -> None:
+    """At the start, with the tiny model; then the plan really runs."""
+    async with open_client(max_batch_frames=1, tuning_seconds=1.0) as client:
+        execution = (await client.get("/model")).json()["execution"]
+        answer = await client.post("/predict", files={"file": red_png})
+    assert execution["origin"] == "measured"
+    assert execution["measurements"]["seconds"] > 0
+    assert execution["plan"]["inference_workers"] == 1
+    assert answer.json()["frames"][0]["labels"] == ["red"]
