@@ -49,7 +49,10 @@ class LoadedModel:
 
 
 def load_with_plan(settings: Settings, load: Load, given: Execution | None = None) -> LoadedModel:
-    """The detector and how it runs; with `given`, as another process of the service found out. Raises StartupError."""
+    """The detector and how it runs; with `given`, as another process of the service found out. Raises StartupError.
+
+    `Execution.model_dump_json` and `model_validate_json` carry what one process measured to the others.
+    """
     detector = load(pinned(settings, given.plan) if given else settings)
     if given:
         return LoadedModel(detector, given)
@@ -57,14 +60,6 @@ def load_with_plan(settings: Settings, load: Load, given: Execution | None = Non
     if execution.plan.threads_per_worker != _threads(settings):
         detector = load(pinned(settings, execution.plan))
     return LoadedModel(detector, execution)
-
-
-def execution_for_all(settings: Settings, load: Load) -> Execution:
-    """How each of several processes is to run the model, measured once for its share of the CPUs. Raises StartupError.
-
-    Nothing of the model stays in memory. `model_dump_json` and `model_validate_json` carry it to other processes.
-    """
-    return chosen_execution(settings, load(settings), load)
 
 
 def chosen_execution(settings: Settings, detector: Detector, load: Load) -> Execution:

@@ -70,7 +70,7 @@ class Settings(BaseSettings):
     tuning_seconds: float = Field(
         3.0,
         ge=0,
-        le=3600,
+        le=60,
         description="Seconds at the start in which ways to run the model are measured, unless all parts are set; 0 "
         "measures none and takes a worker on each CPU, or batches on a GPU",
     )

@@ -12,7 +12,7 @@ from service.inference.detector import Detector
 from service.inference.execution import ExecutionPlan
 from service.inference.tuning import Execution, Measurements, PlanFigures
 from service.inference.tuning_file import write_tuning_file
-from service.plan_choice import execution_for_all, load_with_plan, machine_of, pinned
+from service.plan_choice import load_with_plan, machine_of, pinned
 from service.settings import Settings
 from tests.service.conftest import GatedSession
 from tests.tiny_model import tiny_metadata
@@ -76,7 +76,7 @@ def saved(model: Path, folder: Path, **differing: Any) -> Path:
 def test_a_wholly_set_plan_is_taken_without_measuring(model: Path) -> None:
     """Whatever the time for measuring; the session has its threads from the start."""
     load = CountingLoad()
-    settings = settings_of(model, inference_workers=3, threads_per_worker=2, max_batch_frames=4, tuning_seconds=3600)
+    settings = settings_of(model, inference_workers=3, threads_per_worker=2, max_batch_frames=4, tuning_seconds=60)
     execution = load_with_plan(settings, load).execution
     assert execution == Execution(
         plan=ExecutionPlan(3, 2, (1, 2, 4)), origin="pinned", reason="every part of it is set"
@@ -182,9 +182,9 @@ def test_a_file_that_cannot_be_read_ends_the_start(model: Path, tmp_path: Path) 
 def test_one_process_finds_out_for_all(model: Path, tmp_path: Path) -> None:
     """As JSON, which may pass between processes; the others load once, with its threads, and measure nothing."""
     settings = settings_of(model, tuning=saved(model, tmp_path), latency_target_ms=15)
-    told = execution_for_all(settings, CountingLoad()).model_dump_json()
+    told = load_with_plan(settings, CountingLoad()).execution.model_dump_json()
     load = CountingLoad()
-    loaded = load_with_plan(settings_of(model, tuning_seconds=3600), load, Execution.model_validate_json(told))
+    loaded = load_with_plan(settings_of(model, tuning_seconds=60), load, Execution.model_validate_json(told))
     assert loaded.execution.plan == THREADED
     assert loaded.execution.measurements == MEASURED
     assert load.threads == [2]
@@ -192,5 +192,5 @@ def test_one_process_finds_out_for_all(model: Path, tmp_path: Path) -> None:
 
 def test_pinned_settings_leave_nothing_to_measure(model: Path) -> None:
     plan = ExecutionPlan(2, 2, (1, 2, 4))
-    execution = load_with_plan(pinned(settings_of(model, tuning_seconds=3600), plan), CountingLoad()).execution
+    execution = load_with_plan(pinned(settings_of(model, tuning_seconds=60), plan), CountingLoad()).execution
     assert (execution.plan, execution.origin) == (plan, "pinned")
