@@ -69,13 +69,19 @@ def serve(**flags: Any) -> None:
     # The first process of a container ignores SIGTERM until it handles it; the server takes over once it runs.
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))
     settings = given_settings(flags)
-    # Imported here: `roadcue --help` should not wait for ONNX Runtime.
-    from service.app import create_app
-    from service.server import serve as serve_until_ended
     from service.telemetry import configure_logging
 
     configure_logging(settings.log_format, settings.log_level)
-    serve_until_ended(create_app(settings), settings)
+    if settings.workers > 1:
+        from service.processes.supervisor import supervise
+
+        supervise(settings)
+    else:
+        # Imported here: neither `roadcue --help` nor the parent of several processes needs ONNX Runtime.
+        from service.app import create_app
+        from service.server import serve as serve_until_ended
+
+        serve_until_ended(create_app(settings), settings)
 
 
 @roadcue.command()

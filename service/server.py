@@ -8,45 +8,32 @@ a second signal    ends the drain at once; a third one ends the process without 
 
 import asyncio
 import contextlib
-import ctypes
 import json
 import logging
 import math
 import signal
 import socket
-import struct
-import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Any, Final
 
 import uvicorn
 from fastapi import FastAPI
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
-from service.errors import AddressUnavailable, UploadTimeout
+from service.errors import UploadTimeout
+from service.listener import BACKLOG, accepted, listen, refuse_new_connections, url_of
 from service.settings import Settings
 from service.web.lifecycle import Lifecycle
 from service.web.problems import BAD_REQUEST, HEADER_TOO_LARGE, MEDIA_TYPE, PROBLEMS, ProblemKind, problem_object
 
 logger = logging.getLogger(__name__)
 
-BACKLOG: Final = 2048
 MAX_HEAD_BYTES: Final = 64 * 1024
 # What has just connected gets this long to send its request after the port has closed.
 LINGER_SECONDS: Final = 1.0
 POLL_SECONDS: Final = 0.02
 # A handshake that the network still carries gets this long: the longest round trips on earth take about 0.3 s.
 HANDSHAKE_SECONDS: Final = 0.3
-
-_SO_ATTACH_FILTER: Final = 26
-# Classic BPF (Linux, Documentation/networking/filter.rst) over the TCP header, as (code, jump if, jump else, operand).
-_DROP_NEW_CONNECTIONS: Final = (
-    (0x30, 0, 0, 13),  # load the byte of the flags
-    (0x54, 0, 0, 0x12),  # keep ACK and SYN
-    (0x15, 0, 1, 0x02),  # SYN alone opens a connection:
-    (0x06, 0, 0, 0),  # drop it
-    (0x06, 0, 0, 0xFFFFFFFF),  # pass everything else
-)
 
 
 def serve(app: FastAPI, settings: Settings) -> None:
@@ -56,42 +43,6 @@ def serve(app: FastAPI, settings: Settings) -> None:
     server.run(sockets=[listener])
     if app.state.lifecycle.failure:
         raise app.state.lifecycle.failure
-
-
-def listen(host: str, port: int) -> socket.socket:
-    """A socket that listens on host and port. Raises AddressUnavailable."""
-    family = socket.AF_INET6 if ":" in host else socket.AF_INET
-    try:
-        return socket.create_server((host, port), family=family, backlog=BACKLOG)
-    except OSError as error:
-        raise AddressUnavailable(
-            f"cannot listen on {host} port {port}: {error.strerror or error}; choose others with --host and --port"
-        ) from error
-
-
-def refuse_new_connections(listener: socket.socket) -> None:
-    """Let the kernel drop what asks for a new connection, while those it has begun are still completed and accepted.
-
-    Without it, whoever connects between the last look into the queue and the closing of the port is reset. A client
-    whose SYN is dropped sends it again after a second and is then refused. Linux only; elsewhere nothing happens.
-    """
-    if sys.platform != "linux":
-        return
-    code = b"".join(struct.pack("=HBBI", *instruction) for instruction in _DROP_NEW_CONNECTIONS)
-    program = ctypes.create_string_buffer(code, len(code))
-    described = struct.pack("@HP", len(_DROP_NEW_CONNECTIONS), ctypes.addressof(program))
-    with contextlib.suppress(OSError):  # a sandbox may not know filters; what is left is a gap of microseconds
-        listener.setsockopt(socket.SOL_SOCKET, _SO_ATTACH_FILTER, described)
-
-
-def accepted(listener: socket.socket) -> list[socket.socket]:
-    """The connections that wait in the listener's queue, without waiting for more."""
-    listener.setblocking(False)
-    connections: list[socket.socket] = []
-    with contextlib.suppress(BlockingIOError):
-        while True:
-            connections.append(listener.accept()[0])
-    return connections
 
 
 class ServerConfiguration(uvicorn.Config):
@@ -239,21 +190,23 @@ class DrainingServer(uvicorn.Server):
         """Say where the service listens, once it does."""
         await super().startup(sockets)
         for listener in sockets or []:
-            host, port = listener.getsockname()[:2]
-            logger.info("listening", extra={"url": f"http://{f'[{host}]' if ':' in host else host}:{port}"})
+            logger.info("listening", extra={"url": url_of(listener)})
 
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
         """Close the port, serve who is connected already, then shut down; a request under way would be lost else."""
-        doubles = [listener.dup() for listener in sockets or []]
+        await self._close_port(sockets or [])
+        await self._linger()
+        await super().shutdown(sockets)
+        logger.info("ended")
+
+    async def _close_port(self, listeners: Sequence[socket.socket]) -> None:
+        doubles = [listener.dup() for listener in listeners]
         for double in doubles:
             refuse_new_connections(double)
         for server in self.servers:
             server.close()
         for double in doubles:
             await self._accept_rest(double)
-        await self._linger()
-        await super().shutdown(sockets)
-        logger.info("ended")
 
     async def _accept_rest(self, listener: socket.socket) -> None:
         """Accept who has connected before the port closes: the kernel would reset what it still holds in its queue."""
@@ -262,9 +215,12 @@ class DrainingServer(uvicorn.Server):
         with listener:
             while loop.time() < end_s and not self.force_exit:
                 for connection in accepted(listener):
-                    with contextlib.suppress(OSError):  # it has left already
-                        await loop.connect_accepted_socket(self._protocol, connection)
+                    await self._serve_connection(connection)
                 await asyncio.sleep(POLL_SECONDS)
+
+    async def _serve_connection(self, connection: socket.socket) -> None:
+        with contextlib.suppress(OSError):  # it has left already
+            await asyncio.get_running_loop().connect_accepted_socket(self._protocol, connection)
 
     def _protocol(self) -> asyncio.Protocol:
         protocol_class: Any = self.config.http_protocol_class

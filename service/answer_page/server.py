@@ -11,7 +11,7 @@ from service.answer_page.app import create_answer_page
 from service.errors import LabelFolderUnusable
 from service.label_folder.folder import LabelFolder
 from service.label_folder.tables import LABELS
-from service.server import listen
+from service.listener import listen
 
 
 def serve_answer_page(path: Path, host: str, port: int, launch: Callable[[str], object] | None = None) -> None:

@@ -5,7 +5,6 @@ import json
 import re
 import signal
 import socket
-import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -15,7 +14,6 @@ from pathlib import Path
 import httpx
 import pytest
 
-from service.server import accepted, refuse_new_connections
 from tests.service.server_process import ServerProcess
 
 StartServer = Callable[..., ServerProcess]
@@ -357,23 +355,6 @@ def test_slow_but_timely_upload_is_answered(start_server: StartServer, red_png: 
         time.sleep(1.2)
         connection.sendall(red_png[10:])
         assert received(connection, until=b"}}").startswith(b"HTTP/1.1 200 ")
-
-
-@pytest.mark.skipif(sys.platform != "linux", reason="packet filters of sockets are Linux's")
-def test_port_that_is_about_to_close_loses_nobody_who_has_connected() -> None:
-    """Who comes later gets no connection, instead of one that is reset when the port closes."""
-    with closing(socket.create_server(("127.0.0.1", 0))) as listener:
-        address = listener.getsockname()
-        with closing(socket.create_connection(address, timeout=30)) as early:
-            refuse_new_connections(listener)
-            with pytest.raises(TimeoutError):
-                socket.create_connection(address, timeout=0.2)
-            early.sendall(b"a request")
-            waiting = accepted(listener)
-            assert len(waiting) == 1
-            with closing(waiting[0]) as connection:
-                connection.settimeout(30)
-                assert connection.recv(100) == b"a request"
 
 
 def test_json_log_holds_one_object_a_line(start_server: StartServer, red_png: bytes) -> None:

@@ -1,0 +1,75 @@
+"""Takes connections from the one listening socket, in turn with the other processes.
+
+Whoever holds more connections than another process that is ready stands back for a moment, so that the other one takes
+what comes; a process that is not ready takes nothing as long as another one is. The kernel alone would give the most
+to whoever it woke first.
+"""
+
+import asyncio
+import logging
+import socket
+from collections.abc import Callable
+from typing import Final
+
+from service.processes.board import Board
+
+logger = logging.getLogger(__name__)
+
+# Enough for another process to be woken and to accept; what nobody took until then is taken here.
+STAND_BACK_S: Final = 0.002
+# How soon a process that is not ready looks whether it is the only one that could answer.
+LOOK_AGAIN_S: Final = 0.05
+# Out of file descriptors: those of replies under way come free.
+EXHAUSTED_S: Final = 0.1
+
+Connected = Callable[[socket.socket], None]
+
+
+class Entrance:
+    """Hands every connection that this process accepts to `connected`, from `open` until `close`."""
+
+    def __init__(self, listener: socket.socket, board: Board, process: int, connected: Connected) -> None:
+        self._listener, self._board, self._process, self._connected = listener, board, process, connected
+        self._pause: asyncio.TimerHandle | None = None
+        self._stood_back = False
+
+    def open(self) -> None:
+        """Begin to accept."""
+        self._listener.setblocking(False)
+        asyncio.get_running_loop().add_reader(self._listener, self._on_waiting)
+
+    def close(self) -> None:
+        """Accept no more; the socket stays open."""
+        if self._pause:
+            self._pause.cancel()
+        asyncio.get_running_loop().remove_reader(self._listener)
+
+    def leaves_to_others(self) -> bool:
+        """Whether another process is to take what waits: it is ready and this one is not, or it holds less."""
+        own = self._board.row(self._process)
+        ready = [row.connections for row in self._board.others(self._process) if row.ready]
+        return bool(ready) and (not own.ready or own.connections > min(ready))
+
+    def _on_waiting(self) -> None:
+        if self.leaves_to_others() and not self._is_last_resort():
+            self._stand_back(STAND_BACK_S if self._board.row(self._process).ready else LOOK_AGAIN_S)
+            return
+        self._stood_back = False
+        try:
+            connection, _ = self._listener.accept()
+        except BlockingIOError:
+            return  # another process was quicker
+        except OSError as error:
+            logger.warning("a connection could not be accepted", extra={"reason": str(error)})
+            self._stand_back(EXHAUSTED_S)
+            return
+        self._connected(connection)
+
+    def _is_last_resort(self) -> bool:
+        return self._stood_back and self._board.row(self._process).ready
+
+    def _stand_back(self, seconds: float) -> None:
+        loop = asyncio.get_running_loop()
+        loop.remove_reader(self._listener)
+        self._stood_back = True
+        self._pause = loop.call_later(seconds, self.open)

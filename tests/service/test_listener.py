@@ -1,0 +1,26 @@
+"""The listening socket: nobody who has connected is lost when it closes."""
+
+import socket
+import sys
+from contextlib import closing
+
+import pytest
+
+from service.listener import accepted, refuse_new_connections
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="packet filters of sockets are Linux's")
+def test_port_that_is_about_to_close_loses_nobody_who_has_connected() -> None:
+    """Who comes later gets no connection, instead of one that is reset when the port closes."""
+    with closing(socket.create_server(("127.0.0.1", 0))) as listener:
+        address = listener.getsockname()
+        with closing(socket.create_connection(address, timeout=30)) as early:
+            refuse_new_connections(listener)
+            with pytest.raises(TimeoutError):
+                socket.create_connection(address, timeout=0.2)
+            early.sendall(b"a request")
+            waiting = accepted(listener)
+            assert len(waiting) == 1
+            with closing(waiting[0]) as connection:
+                connection.settimeout(30)
+                assert connection.recv(100) == b"a request"
