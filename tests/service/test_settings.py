@@ -58,6 +58,7 @@ def test_unknown_flag_is_refused_with_the_nearest_name() -> None:
     [
         ("port", "abc", "0 to 65535"),
         ("port", "65536", "0 to 65535"),
+        ("traces", "collector:4318", "http:// or https:// URL"),
         ("port", "-1", "0 to 65535"),
         ("workers", "1.5", "1 to 64"),
         ("workers", "0", "1 to 64"),
