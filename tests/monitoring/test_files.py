@@ -17,6 +17,7 @@ OF_PROCESS = {
     sample.name for family in ProcessCollector(registry=CollectorRegistry()).collect() for sample in family.samples
 }
 KNOWN = {name for definition in DEFINITIONS for name in definition.series} | OF_PROCESS | {"up"}
+TRIALS = sorted((REPOSITORY / "tests" / "monitoring").glob("*.test.yml"))
 KNOWN_LABELS = {label for definition in DEFINITIONS for label in definition.labels} | {"job", "instance", "le"}
 
 
@@ -91,11 +92,11 @@ def test_prometheus_takes_the_configuration_and_the_rules() -> None:
 
 def test_alerts_fire_for_what_they_are_for_and_only_then() -> None:
     """Hand-made series, evaluated by Prometheus."""
-    promtool("test", "rules", REPOSITORY / "tests" / "monitoring" / "alerts.test.yml")
+    promtool("test", "rules", *TRIALS)
 
 
 def test_every_alert_is_tried() -> None:
-    trials = yaml.safe_load((REPOSITORY / "tests/monitoring/alerts.test.yml").read_text(encoding="utf-8"))["tests"]
+    trials = [trial for file in TRIALS for trial in yaml.safe_load(file.read_text(encoding="utf-8"))["tests"]]
     tried = {trial["alertname"] for test in trials for trial in test["alert_rule_test"] if trial.get("exp_alerts")}
     assert tried == {rule["alert"] for rule in alert_rules()}
 
