@@ -24,7 +24,14 @@ from service.plan_choice import Load, load_with_plan
 from service.settings import Settings
 from service.telemetry import Metrics
 from service.telemetry.tracing import OFF, Tracing, open_tracing
-from service.web import documentation_routes, health_routes, model_routes, predict_routes, problem_documents
+from service.web import (
+    documentation_routes,
+    health_routes,
+    model_routes,
+    playground_routes,
+    predict_routes,
+    problem_documents,
+)
 from service.web.access_log import AccessLog
 from service.web.deadlines import Timeouts
 from service.web.lifecycle import Lifecycle, Serving
@@ -107,7 +114,8 @@ def create_app(settings: Settings, load: Load = detector_of, execution: Executio
     )
     app.state.timeouts = Timeouts(settings.default_timeout_ms, settings.max_timeout_ms)
     app.state.upload_memory = memory = UploadMemory(settings.max_upload_bytes_in_flight)
-    for routes in (predict_routes, model_routes, health_routes, problem_documents, documentation_routes):
+    api = (predict_routes, model_routes, health_routes, problem_documents)
+    for routes in (*api, documentation_routes, playground_routes):
         app.include_router(routes.router)
     metrics.inform(
         "build_info", version=__version__, python=platform.python_version(), onnxruntime=onnxruntime.__version__

@@ -21,6 +21,7 @@ from starlette.responses import FileResponse, JSONResponse, Response
 from service.errors import RoadcueError
 from service.label_folder.folder import LabelFolder
 from service.label_folder.tables import ListedFrame
+from service.web.page_headers import page_headers
 from service.web.problems import (
     INTERNAL_ERROR,
     MEDIA_TYPE,
@@ -38,14 +39,7 @@ FILES: Final = {
 }
 IMAGE_TYPES: Final = {".jpg": "image/jpeg", ".jpeg": "image/jpeg", ".png": "image/png", ".webp": "image/webp"}
 LOOPBACK: Final = ("localhost", "127.0.0.1", "::1")
-HEADERS: Final = {
-    "Content-Security-Policy": "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self'; "
-    "connect-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'",
-    "X-Content-Type-Options": "nosniff",
-    "Referrer-Policy": "no-referrer",
-    "Cross-Origin-Resource-Policy": "same-origin",
-    "Cache-Control": "no-store",
-}
+HEADERS: Final = page_headers(cache="no-store")
 
 Answered = Literal["present", "absent", "unknown", ""]
 

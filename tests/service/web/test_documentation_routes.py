@@ -22,7 +22,3 @@ async def test_docs_load_nothing_from_elsewhere(client: httpx.AsyncClient) -> No
 async def test_unknown_asset_is_not_found(client: httpx.AsyncClient) -> None:
     assert (await client.get("/docs/../errors.py")).status_code == 404
     assert (await client.get("/docs/main.py")).status_code == 404
-
-
-async def test_front_page_leads_to_the_docs(client: httpx.AsyncClient) -> None:
-    assert (await client.get("/")).headers["location"] == "/docs"

@@ -1,0 +1,73 @@
+// The service's API as the page needs it. Every failure is a ServiceProblem: the API's own, or one that the page tells.
+
+export class ServiceProblem extends Error {
+  // problem: {code, title, status, detail}; retryAfterS: what the service asked for, or null
+  constructor(problem, retryAfterS = null) {
+    super(problem.detail);
+    Object.assign(this, { problem, retryAfterS });
+  }
+}
+
+// What a person can do about a problem; the other half of the API's own table (/problems/<code>).
+const REMEDIES = {
+  connection_lost: "Check that the service is running and can be reached, then try again.",
+  file_gone: "Add the file again.",
+  frame_too_large: "Save it smaller or more strongly compressed.",
+  too_many_pixels: "Scale the image down.",
+  request_too_large: "Save it smaller or more strongly compressed.",
+  unsupported_image: "Save it as JPEG, PNG or WebP.",
+  damaged_image: "Check that the file opens in an image viewer, or copy it again.",
+  upload_timeout: "The connection is slow: try again, or save the image smaller.",
+  uploads_full: "The service is busy: try again in a moment.",
+  queue_full: "The service is busy: try again in a moment.",
+  deadline_exceeded: "The service is busy: try again in a moment.",
+  not_ready: "The service is starting: try again in a moment.",
+  draining: "The service is being stopped: try again once it is back.",
+  startup_failed: "The service could not start; its log says why.",
+};
+export const remedyOf = ({ code }) => REMEDIES[code] ?? "Try again; if it stays so, the service's log says more.";
+
+// A proxy in between answers in HTML; its status is all that is told.
+const FOREIGN_TITLES = { 413: "Too large", 429: "Too many requests", 502: "Bad gateway", 503: "Unavailable", 504: "Gateway timeout" };
+
+// {name, width, height, probabilities, labels, evidence?, model, thresholds, timing_ms, round_trip_ms}
+export async function predict(blob, name, { evidence = false, signal } = {}) {
+  const form = new FormData();
+  form.append("file", blob, name);
+  const startedMs = performance.now();
+  const reply = await ask(`predict${evidence ? "?evidence=true" : ""}`, { method: "POST", body: form, signal }, blob);
+  const { frames: [frame], model, thresholds, timing_ms } = reply;
+  return { ...frame, model, thresholds, timing_ms, round_trip_ms: performance.now() - startedMs };
+}
+
+export const modelCard = (signal) => ask("model", { signal });
+
+async function ask(path, options, blob) {
+  const response = await fetch(path, { ...options, headers: { Accept: "application/json" } }).catch((error) => fail(error, blob));
+  if (response.ok) return response.json().catch((error) => fail(error));
+  throw new ServiceProblem(await problemOf(response), retryAfterS(response));
+}
+
+async function fail(error, blob) {
+  if (error.name === "AbortError") throw error;
+  const isReadable = !blob || (await blob.slice(0, 1).arrayBuffer().then(() => true, () => false));
+  throw new ServiceProblem(isReadable ? lost() : gone());
+}
+
+const lost = () => ({ code: "connection_lost", title: "Connection lost", status: 0, detail: "The service does not answer." });
+const gone = () => ({ code: "file_gone", title: "File gone", status: 0, detail: "The file was changed, moved or deleted after it was added." });
+
+async function problemOf(response) {
+  const told = await response.json().catch(() => null);
+  if (told?.code) return told;
+  const title = FOREIGN_TITLES[response.status] ?? "Unexpected answer";
+  return { code: `http_${response.status}`, title, status: response.status, detail: `Something between this page and the service answered with status ${response.status}.` };
+}
+
+// RFC 9110, 10.2.3: whole seconds or a date.
+function retryAfterS(response) {
+  const value = response.headers.get("Retry-After");
+  if (!value) return null;
+  const seconds = /^\d+$/.test(value) ? Number(value) : (Date.parse(value) - Date.now()) / 1000;
+  return Number.isFinite(seconds) ? Math.max(0, seconds) : null;
+}
