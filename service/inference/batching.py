@@ -8,6 +8,7 @@ from collections.abc import Callable, Sequence
 from concurrent.futures import Future
 from typing import Generic, TypeVar
 
+from service.inference.decoding import Incoming
 from service.inference.frame_queue import FrameQueue, Job, Measured
 
 Prepared = TypeVar("Prepared")
@@ -24,7 +25,7 @@ class BatchCrew(Generic[Prepared, Result]):
     def __init__(
         self,
         queue: FrameQueue[Result],
-        decode: Callable[[bytes], Prepared],
+        decode: Callable[[Incoming], Prepared],
         open_infer: Callable[[], Infer[Prepared, Result]],
         largest_batch: int,
     ) -> None:

@@ -1,4 +1,4 @@
-"""Encoded image bytes -> RGB frame of the network's size; the one decode and the one resize of the project.
+"""A frame as it came -> RGB frame of the network's size; the one decode and the one resize of the project.
 
 Serving, validation, calibration and evaluation all go through `decode_frame`, so the same bytes give them the same
 tensor. Training's augmentation starts from `decode_at_least`: the same decoder, at a size that leaves room to crop.
@@ -34,6 +34,8 @@ cv2.setNumThreads(1)
 Image.MAX_IMAGE_PIXELS = None
 
 Frame = NDArray[np.uint8]
+Incoming = bytes | Frame
+"""A frame as it came: an encoded image, or its pixels, uint8 RGB [H, W, 3]."""
 
 _MAGIC: Final = {b"\xff\xd8\xff": "JPEG", b"\x89PNG\r\n\x1a\n": "PNG", b"RIFF....WEBP": "WebP"}
 _FOREIGN_MAGIC: Final = {
@@ -88,6 +90,13 @@ def decode_frame(data: bytes, height: int, width: int, limits: FrameLimits) -> D
     stored_HWC = _decode_stored(data, header, stored_height, stored_width)
     frame_HWC = _upright(resize(stored_HWC, stored_height, stored_width), header.orientation)
     return DecodedFrame(frame_HWC, *((header.height, header.width) if turned else (header.width, header.height)))
+
+
+def fit_frame(pixels_HWC: Frame, height: int, width: int, limits: FrameLimits) -> DecodedFrame:
+    """Pixels that came decoded, at the size [height, width, 3]: resized as `decode_frame` does. Raises TooManyPixels."""
+    source_height, source_width = pixels_HWC.shape[:2]
+    _check_size(source_width, source_height, limits)
+    return DecodedFrame(resize(pixels_HWC, height, width), source_width, source_height)
 
 
 def decode_at_least(data: bytes, height: int, width: int, limits: FrameLimits) -> Frame:

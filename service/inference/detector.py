@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from service.inference.artifact import ModelMetadata
-from service.inference.decoding import DecodedFrame, FrameLimits, decode_frame
+from service.inference.decoding import DecodedFrame, FrameLimits, Incoming, decode_frame, fit_frame
 from service.inference.execution import ExecutionPlan
 from service.inference.session import Device, Outputs
 from service.inference.variants import Variant, open_model
@@ -79,10 +79,11 @@ class Detector:
         """What the encoded image shows. Raises FrameError: unsupported, damaged, or too many pixels."""
         return self.infer(self.decode(data))
 
-    def decode(self, data: bytes) -> ReadyFrame:
-        """The first half of `detect`: a frame of the network's size. Raises FrameError."""
+    def decode(self, incoming: Incoming) -> ReadyFrame:
+        """The first half of `detect`: a frame of the network's size; pixels are only resized. Raises FrameError."""
         started_s = time.monotonic()
-        frame = decode_frame(data, self._height, self._width, self.limits)
+        size = (self._height, self._width, self.limits)
+        frame = decode_frame(incoming, *size) if isinstance(incoming, bytes) else fit_frame(incoming, *size)
         return ReadyFrame(frame, time.monotonic() - started_s)
 
     def infer(self, ready: ReadyFrame) -> Detection:

@@ -1,6 +1,6 @@
 """Frames that wait: a bounded queue, first in, first out, that drops whoever cannot be answered in time.
 
-    encoded     as they came; a worker takes one
+    encoded     as they came, now and then as pixels already; a worker takes one
     decoded     handed over with their pixels; a batch takes several
 
 Both lanes count for the bound. A frame gives its place back at once when its future is cancelled; one that cannot
@@ -20,6 +20,7 @@ from functools import partial
 from typing import Any, Final, Generic, TypeVar
 
 from service.errors import DeadlineExceeded, QueueFull
+from service.inference.decoding import Incoming
 from service.inference.pace import Pace
 
 Result = TypeVar("Result")
@@ -62,7 +63,7 @@ class Measured:
 class Job(Generic[Result]):
     """One frame on its way; instants are seconds of the queue's clock. `prepared` is its pixels, once decoded."""
 
-    frame: bytes
+    frame: Incoming
     future: "Future[Completed[Result]]"
     submitted_s: float
     deadline_s: float
@@ -112,7 +113,7 @@ class FrameQueue(Generic[Result]):
         self._decoded_came = threading.Condition(self._lock)
         self._decoded_left = threading.Condition(self._lock)
 
-    def submit(self, frames: Sequence[bytes], deadline_s: float | None = None) -> list["Future[Completed[Result]]"]:
+    def submit(self, frames: Sequence[Incoming], deadline_s: float | None = None) -> list["Future[Completed[Result]]"]:
         """One future for each frame, in order, or none of them is admitted.
 
         Raises QueueFull when not all of them have room, or when those that wait already take longer than the deadline

@@ -16,6 +16,7 @@ from functools import partial
 from typing import Generic, TypeVar
 
 from service.inference.batching import BatchCrew, Infer
+from service.inference.decoding import Incoming
 from service.inference.detector import Detection, Detector
 from service.inference.execution import ExecutionPlan
 from service.inference.frame_queue import Completed, FrameQueue, Job, Measured, QueueState
@@ -39,7 +40,7 @@ class FrameScheduler(Generic[Result]):
         for thread in self._threads:
             thread.start()
 
-    def submit(self, frames: Sequence[bytes], deadline_s: float | None = None) -> list["Future[Completed[Result]]"]:
+    def submit(self, frames: Sequence[Incoming], deadline_s: float | None = None) -> list["Future[Completed[Result]]"]:
         """One future for each frame, in order; `deadline_s` is an instant of the clock (time.monotonic).
 
         Raises QueueFull or DeadlineExceeded, and admits none, as `FrameQueue.submit` does. A frame that is admitted and
@@ -79,7 +80,7 @@ class FrameWorker(Generic[Prepared, Result]):
     def __init__(
         self,
         queue: FrameQueue[Result],
-        decode: Callable[[bytes], Prepared],
+        decode: Callable[[Incoming], Prepared],
         infer: Callable[[Prepared], Result],
         workers: int,
     ) -> None:
@@ -110,7 +111,7 @@ class FrameWorker(Generic[Prepared, Result]):
 
 
 def start_to_end(
-    decode: Callable[[bytes], Prepared],
+    decode: Callable[[Incoming], Prepared],
     infer: Callable[[Prepared], Result],
     workers: int,
     max_queue_frames: int,
@@ -123,7 +124,7 @@ def start_to_end(
 
 
 def in_batches(
-    decode: Callable[[bytes], Prepared],
+    decode: Callable[[Incoming], Prepared],
     open_infer: Callable[[], Infer[Prepared, Result]],
     plan: ExecutionPlan,
     max_queue_frames: int,

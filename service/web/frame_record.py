@@ -1,11 +1,14 @@
-"""What became of a request's frames, told to the metrics, to the trace and to the access log."""
+"""What became of a request's frames, told to the metrics, the trace, the access log and who keeps uncertain ones."""
 
+import time
 from collections.abc import Sequence
+from datetime import UTC, datetime
 
 from starlette.requests import Request
 
 from service.inference.detector import Detection
 from service.inference.frame_queue import Completed
+from service.label_folder.keeper import FrameKeeper
 from service.telemetry import Metrics
 from service.telemetry.tracing import FrameSpans, Tracing
 from service.web.awaited_frames import Outcome
@@ -30,6 +33,28 @@ def record_frames(request: Request, metrics: Metrics, outcomes: Sequence[Outcome
     spans = tracing.frames() if tracing else None
     if spans:
         _trace(spans, outcomes, submitted_s)
+
+
+def record_times(request: Request, received_s: float) -> dict[str, float]:
+    """Where the time of recorded frames went, in milliseconds, told in Server-Timing as well.
+
+    `received_s` is the instant (of time.monotonic) at which the last byte of the body had come.
+    """
+    figures, timing = request.state.frame_figures, request.state.timing
+    times_ms = {name: figures[f"{name}_ms"] for name in ("queue", "decode", "inference")}
+    timing.record("read", _ms(received_s - timing.started_s))
+    for name, ms in times_ms.items():
+        timing.record(name, ms)
+    return times_ms | {"total": _ms(time.monotonic() - received_s)}
+
+
+def offer_frames(keeper: FrameKeeper, frames: Sequence[bytes], outcomes: Sequence[Outcome]) -> None:
+    """Hand answered frames to who keeps the uncertain ones, as they came."""
+    # Frames of one sequence come in one after the other: a day in UTC is what stays on one side of a split.
+    group = f"{datetime.now(UTC):%Y-%m-%d}"
+    for frame, outcome in zip(frames, outcomes, strict=True):
+        if not isinstance(outcome, BaseException):
+            keeper.offer(frame, outcome.result, group)
 
 
 def _figures(outcomes: Sequence[Outcome], answered: Sequence[Completed[Detection]]) -> dict[str, int | float]:

@@ -3,7 +3,6 @@
 import logging
 import time
 from collections.abc import Sequence
-from datetime import UTC, datetime
 from typing import Any, Final
 
 from fastapi import APIRouter, Request, Response
@@ -12,11 +11,10 @@ from starlette.requests import ClientDisconnect
 from service.errors import FrameError, InvalidParameter
 from service.inference.detector import Detection
 from service.inference.scheduling import FrameScheduler
-from service.label_folder.keeper import FrameKeeper
 from service.web.awaited_frames import AwaitedFrames, Outcome
 from service.web.deadlines import HEADER as TIMEOUT
 from service.web.deadlines import documented_timeout
-from service.web.frame_record import record_frames
+from service.web.frame_record import offer_frames, record_frames, record_times
 from service.web.lifecycle import Serving
 from service.web.problem_documents import documented_problems
 from service.web.problems import problem
@@ -102,9 +100,9 @@ async def predict(request: Request) -> Response:
         state.metrics.count_frames("client_left", len(frames))
         return Response(status_code=CLIENT_LEFT)
     record_frames(request, state.metrics, outcomes, received_s)
-    timing_ms = _timing(request, received_s)
+    timing_ms = TimingMs(**record_times(request, received_s))
     if serving.keeper:
-        _offer(serving.keeper, frames, outcomes)
+        offer_frames(serving.keeper, [frame.data for frame in frames], outcomes)
     return _reply(request, serving, frames, outcomes, with_evidence, timing_ms)
 
 
@@ -131,14 +129,6 @@ async def _outcomes(
     futures = scheduler.submit([frame.data for frame in frames if frame.error is None], deadline_s)
     awaited = iter(await AwaitedFrames(futures).outcomes(request.receive, deadline_s))
     return [frame.error or next(awaited) for frame in frames]
-
-
-def _offer(keeper: FrameKeeper, frames: Sequence[UploadedFrame], outcomes: Sequence[Outcome]) -> None:
-    # Frames of one sequence come in one after the other: a day in UTC is what stays on one side of a split.
-    group = f"{datetime.now(UTC):%Y-%m-%d}"
-    for frame, outcome in zip(frames, outcomes, strict=True):
-        if not isinstance(outcome, BaseException):
-            keeper.offer(frame.data, outcome.result, group)
 
 
 def _reply(
@@ -169,17 +159,3 @@ def _entry(request: Request, name: str, outcome: Outcome, with_evidence: bool) -
     if not isinstance(outcome, FrameError):
         logger.error("a frame failed", exc_info=outcome, extra={"request_id": request.state.request_id})
     return FrameProblem(name=name, problem=Problem(**problem(outcome, request.url.path)))
-
-
-def _timing(request: Request, received_s: float) -> TimingMs:
-    """Where the time went, for the reply's body; tells its header as well."""
-    figures, timing = request.state.frame_figures, request.state.timing
-    times = {name: figures[f"{name}_ms"] for name in ("queue", "decode", "inference")}
-    timing.record("read", _ms(received_s - timing.started_s))
-    for name, ms in times.items():
-        timing.record(name, ms)
-    return TimingMs(**times, total=_ms(time.monotonic() - received_s))
-
-
-def _ms(seconds: float) -> float:
-    return round(seconds * 1000, 3)

@@ -11,8 +11,8 @@ import asyncio
 import math
 import re
 import time
-from collections.abc import AsyncGenerator, Iterator, Mapping
-from contextlib import aclosing
+from collections.abc import AsyncGenerator, AsyncIterator, Iterator, Mapping
+from contextlib import aclosing, asynccontextmanager
 from dataclasses import dataclass, field
 from typing import Final
 from urllib.parse import unquote
@@ -80,10 +80,17 @@ async def read_frames(
     DeadlineExceeded when the deadline (of time.monotonic) comes first, and starlette's ClientDisconnect when the client
     leaves.
     """
+    async with arriving(limits, share, deadline_s):
+        return await _read(request, limits, share)
+
+
+@asynccontextmanager
+async def arriving(limits: UploadLimits, share: UploadShare, deadline_s: float) -> AsyncIterator[None]:
+    """A block in which a body is read; raises UploadTimeout or DeadlineExceeded where that takes too long."""
     left_s = deadline_s - time.monotonic()
     try:
         async with asyncio.timeout(min(limits.timeout_s, left_s)):
-            return await _read(request, limits, share)
+            yield
     except TimeoutError as error:
         if left_s < limits.timeout_s:
             raise _deadline_passed(share.held_bytes) from error
@@ -93,7 +100,7 @@ async def read_frames(
 async def _read(request: Request, limits: UploadLimits, share: UploadShare) -> list[UploadedFrame]:
     _refuse_encoding(request.headers)
     content_type, options = parse_options_header(request.headers.get("content-type", ""))
-    _refuse_announced_size(request.headers, limits.max_request_bytes)
+    refuse_announced_size(request.headers, limits.max_request_bytes)
     if content_type == MULTIPART:
         return await _read_multipart(request, options.get("boundary", ""), limits, share)
     if content_type in RAW_TYPES:
@@ -139,10 +146,11 @@ def _refuse_encoding(headers: Mapping[str, str]) -> None:
         )
 
 
-def _refuse_announced_size(headers: Mapping[str, str], limit: int) -> None:
+def refuse_announced_size(headers: Mapping[str, str], limit: int) -> None:
+    """Raises RequestTooLarge where Content-Length is beyond the limit."""
     announced = _announced_bytes(headers)
     if announced > limit:
-        raise _request_too_large(announced, limit)
+        raise request_too_large(announced, limit)
 
 
 def _announced_bytes(headers: Mapping[str, str]) -> int:
@@ -159,15 +167,22 @@ def _as_utf8(header: str | None) -> str | None:
         return header
 
 
-def _request_too_large(received: int, limit: int) -> RequestTooLarge:
+def request_too_large(received: int, limit: int) -> RequestTooLarge:
+    """The error of a body that holds so many bytes or more."""
     return RequestTooLarge(
         f"the request holds {received} bytes or more; allowed are {limit}", received_bytes=received, limit_bytes=limit
     )
 
 
-def _frame_too_large(name: str, received: int, limit: int) -> FrameTooLarge:
+def frame_too_large(name: str, received: int, limit: int) -> FrameTooLarge:
+    """The error of a frame that holds so many bytes or more."""
     message = f"{name} holds {received} bytes or more; allowed are {limit} a frame"
     return FrameTooLarge(message, received_bytes=received, limit_bytes=limit)
+
+
+def too_many_frames(limit: int) -> TooManyFrames:
+    """The error of a request that holds more frames than the limit."""
+    return TooManyFrames(f"the request holds more than {limit} frames; allowed are {limit}", limit_frames=limit)
 
 
 def _too_late(timeout_s: float, kept_bytes: int) -> UploadTimeout:
@@ -187,14 +202,14 @@ def _unsupported_type(content_type: str | None) -> UnsupportedContentType:
     return UnsupportedContentType(f"{came}; allowed are {', '.join(allowed)}{hint}", allowed=allowed)
 
 
-async def _within(request: Request, limit: int) -> AsyncGenerator[bytes, None]:
+async def chunks_within(request: Request, limit: int) -> AsyncGenerator[bytes, None]:
     """The body's chunks as they arrive; raises RequestTooLarge with the first byte beyond the limit."""
     received = 0
     async with aclosing(request.stream()) as stream:
         async for chunk in stream:
             received += len(chunk)
             if received > limit:
-                raise _request_too_large(received, limit)
+                raise request_too_large(received, limit)
             yield chunk
 
 
@@ -202,7 +217,7 @@ async def _read_raw(request: Request, limits: UploadLimits, share: UploadShare) 
     part = _Part(file_name(_as_utf8(request.headers.get("content-disposition"))), limits.max_frame_bytes, share)
     announced = _announced_bytes(request.headers)
     if announced > part.limit:
-        raise _frame_too_large(part.name, announced, part.limit)
+        raise frame_too_large(part.name, announced, part.limit)
     share.refuse_without_room(announced)
     # A frame may hold no more than a request: the bound on the frame is the bound on the body.
     async with aclosing(request.stream()) as chunks:
@@ -220,7 +235,7 @@ async def _read_multipart(
         raise MalformedMultipart("the Content-Type names no boundary; send multipart/form-data; boundary=...")
     form = _Form(boundary, limits, share)
     try:
-        async with aclosing(_within(request, limits.max_request_bytes)) as chunks:
+        async with aclosing(chunks_within(request, limits.max_request_bytes)) as chunks:
             async for chunk in chunks:
                 form.feed(chunk)
         return form.close()
@@ -256,7 +271,7 @@ class _Part:
 
     def frame(self) -> UploadedFrame:
         if self.too_large:
-            return UploadedFrame(self.name, b"", _frame_too_large(self.name, self.received, self.limit))
+            return UploadedFrame(self.name, b"", frame_too_large(self.name, self.received, self.limit))
         data = bytes(self.kept)
         self.kept.clear()
         return UploadedFrame(self.name, data)
@@ -320,7 +335,7 @@ class _Form:
             curl = f"with curl, write -F {part.text_field}=@frame.jpg"
             raise UnexpectedField(f"the field {part.text_field!r} is text, not a file; {curl}", allowed=FIELDS)
         if len(self._frames) == self._limits.max_frames:
-            raise self._too_many()
+            raise too_many_frames(self._limits.max_frames)
         part.add(chunk)
 
     def _end(self, part: _Part) -> None:
@@ -333,8 +348,4 @@ class _Form:
         is_full = len(self._frames) == limit and not part.may_be_blank
         # Inputs left empty are no frames, but a form has no more of them than it has fields.
         if is_full or self._begun > limit + len(FIELDS):
-            raise self._too_many()
-
-    def _too_many(self) -> TooManyFrames:
-        limit = self._limits.max_frames
-        return TooManyFrames(f"the request holds more than {limit} frames; allowed are {limit}", limit_frames=limit)
+            raise too_many_frames(self._limits.max_frames)
