@@ -65,6 +65,8 @@ class Link:
             return own
 
     def _on_message(self) -> None:
+        if not self._pipe.poll():
+            return  # to wait here would stop the event loop
         try:
             message = self._pipe.recv()
         except (EOFError, OSError):

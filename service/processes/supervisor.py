@@ -192,6 +192,7 @@ class Supervisor:
         with theirs:
             place = Place(member.number, theirs, self._listener, self._board, self._execution)
             member.process = self._start_process(place, inherited)
+        logger.info("process started", extra={"worker": member.number, "pid": member.process.pid})
 
     def _on_signals(self) -> None:
         for number in self._signals.recv(64):

@@ -7,12 +7,21 @@ import subprocess
 import sys
 import threading
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 import httpx
 
 REPOSITORY = Path(__file__).parents[2]
 PATIENCE_S = 60
+
+
+def wait_for(condition: Callable[[], bool]) -> None:
+    """Look until `condition` holds; a test that hangs fails after a minute."""
+    end_s = time.monotonic() + PATIENCE_S
+    while not condition():
+        assert time.monotonic() < end_s
+        time.sleep(0.02)
 
 
 class ServerProcess:
