@@ -34,6 +34,7 @@ from service.web.problems import (
 FILES: Final = {
     "page.html": "text/html",
     "page.css": "text/css",
+    "palette.css": "text/css",
     "page.js": "text/javascript",
     "icon.svg": "image/svg+xml",
 }
@@ -104,6 +105,10 @@ def _add_page(app: FastAPI) -> None:
     def style() -> Response:
         return _file("page.css")
 
+    @app.get("/palette.css")
+    def palette() -> Response:
+        return _file("palette.css", "service.web")
+
     @app.get("/page.js")
     def script() -> Response:
         return _file("page.js")
@@ -139,8 +144,8 @@ def _image_type(path: Path) -> str:
     return IMAGE_TYPES.get(path.suffix.lower(), "application/octet-stream")
 
 
-def _file(name: str) -> Response:
-    content = resources.files("service.answer_page").joinpath(name).read_bytes()
+def _file(name: str, package: str = "service.answer_page") -> Response:
+    content = resources.files(package).joinpath(name).read_bytes()
     return Response(content, media_type=FILES[name])
 
 

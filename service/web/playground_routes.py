@@ -52,8 +52,9 @@ async def playground_file(request: Request, name: str) -> Response:
 @cache
 def files() -> dict[str, tuple[bytes, str]]:
     """Content and entity tag of each file that may be served, by name."""
-    folder = resources.files("service.web").joinpath("playground")
-    named = {entry.name: entry for entry in folder.iterdir() if _suffix(entry.name) in TYPES}
+    web = resources.files("service.web")
+    entries = [*web.joinpath("playground").iterdir(), web.joinpath("palette.css")]
+    named = {entry.name: entry for entry in entries if _suffix(entry.name) in TYPES}
     contents = {name: entry.read_bytes() for name, entry in named.items()}
     return {name: (data, f'"{hashlib.sha256(data).hexdigest()[:32]}"') for name, data in contents.items()}
 

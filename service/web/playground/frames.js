@@ -56,4 +56,6 @@ export class Frames extends EventTarget {
 }
 
 export const isOpen = ({ state }) => state === "waiting" || state === "sending";
-export const canRetry = ({ state }) => state === "failed" || state === "cancelled";
+// What the service said of the frame itself stays true however often it is asked.
+const isPassing = ({ status }) => status === 0 || status === 408 || status === 429 || status >= 500;
+export const canRetry = ({ state, problem }) => state === "cancelled" || (state === "failed" && isPassing(problem));

@@ -53,7 +53,7 @@ export class Model extends EventTarget {
 
   #show() {
     const { name, version, fallback_reason: reason } = this.card;
-    byId("model").dataset.state = reason ? "fallback" : "ready";
+    byId("model").dataset.state = "ready";
     byId("model").title = reason ? `CUDA is not used: ${reason}` : "";
     setText(byId("model-text"), `${name} ${version} · ${this.execution}`);
   }

@@ -1,11 +1,15 @@
 // The frame that is looked at: picture, evidence over it, labels, and where its time went.
 
 import { byId, make, setText } from "./elements.js";
+import { canRetry } from "./frames.js";
 import { clearEvidence, paintEvidence, paintScale } from "./heatmap.js";
 import { LabelBars } from "./label_bars.js";
 import { predict, remedyOf } from "./service.js";
 
 const STATES = { waiting: "waiting to be sent", sending: "asking the service", cancelled: "not sent" };
+const CHOOSE = "Choose a label to see where its evidence lies.";
+const LATE = "Evidence is of the frame that was answered last.";
+const sentence = (text) => `${text.charAt(0).toUpperCase()}${text.slice(1)}${/[.!?]$/.test(text) ? "" : "."}`;
 const ms = (value) => `${value < 10 ? value.toFixed(1) : value.toFixed(0)} ms`;
 
 export class Viewer {
@@ -108,8 +112,9 @@ export class Viewer {
     byId("bars").hidden = byId("bars-hint").hidden = Boolean(problem);
     if (!problem) return;
     setText(byId("problem-title"), problem.title);
-    setText(byId("problem-detail"), `${problem.detail}${/[.!?]$/.test(problem.detail) ? "" : "."}`);
+    setText(byId("problem-detail"), sentence(problem.detail));
     setText(byId("problem-remedy"), remedyOf(problem));
+    byId("again").hidden = !canRetry(this.#frame);
   }
 
   #showFacts(answer, waiting) {
@@ -133,6 +138,7 @@ export class Viewer {
   #showEvidence(answer) {
     const overlay = byId("overlay");
     const maps = answer?.evidence?.maps;
+    setText(byId("evidence-hint"), this.#chosen && byId("picture").dataset.shows === "film" ? LATE : CHOOSE);
     byId("evidence").dataset.on = String(Boolean(this.#chosen));
     setText(byId("scale-label"), this.#chosen ? `Evidence of ${this.#model.titleOf(this.#chosen)}` : "Evidence");
     if (this.#chosen && maps?.[this.#chosen]) paintEvidence(overlay, maps[this.#chosen], answer.width, answer.height);
