@@ -35,6 +35,7 @@ from service.web import (
 from service.web.access_log import AccessLog
 from service.web.deadlines import Timeouts
 from service.web.lifecycle import Lifecycle, Serving
+from service.web.open_inference import routes as open_inference_routes
 from service.web.problems import answer_http_error, answer_roadcue_error, answer_validation_error
 from service.web.request_context import RequestContext
 from service.web.upload_memory import UploadMemory
@@ -112,9 +113,10 @@ def create_app(settings: Settings, load: Load = detector_of, execution: Executio
         settings.max_frames_per_request,
         settings.upload_timeout_seconds,
     )
+    app.state.max_json_bytes = settings.max_json_bytes
     app.state.timeouts = Timeouts(settings.default_timeout_ms, settings.max_timeout_ms)
     app.state.upload_memory = memory = UploadMemory(settings.max_upload_bytes_in_flight)
-    api = (predict_routes, model_routes, health_routes, problem_documents)
+    api = (predict_routes, model_routes, health_routes, problem_documents, open_inference_routes)
     for routes in (*api, documentation_routes, playground_routes):
         app.include_router(routes.router)
     metrics.inform(

@@ -9,6 +9,7 @@
         AddressUnavailable           host and port cannot be listened on
         TuningFileUnusable           figures of execution plans cannot be read or written
         LabelFolderUnusable          uncertain frames are to be kept in a folder that cannot be used
+        OutputUnusable               rows cannot be written where they are wanted (command line only)
       RequestError                 nothing in this request can be answered
         UnsupportedContentType       the body is neither multipart/form-data nor an image type we read
         UnsupportedContentEncoding   the body is compressed
@@ -18,6 +19,8 @@
         TooManyFrames                the request holds more frames than allowed
         NoFrames                     the request holds no frame
         UploadTimeout                the request did not arrive in time
+        InvalidInferenceRequest      an Open Inference request that the protocol or the model does not allow
+        UnknownModel                 its path names a model or version that does not serve
         InvalidParameter             a query parameter or header is unknown or has a value that is not allowed
       FrameError                   this frame cannot be answered; the others of its request are
         FrameTooLarge                more bytes than allowed
@@ -25,6 +28,7 @@
         UnsupportedImage             not an image format we read
         DamagedImage                 our format, but it cannot be decoded
         UnreadableFile               a file on disk that cannot be opened (command line only)
+        UnreadableVideo              a video that cannot be decoded, or not to its end (command line only)
       ServiceError                 the request is fine, the service cannot take it
         UploadsFull                  all requests together hold more bytes than allowed
         QueueFull                    more frames wait than allowed, or longer than the request's deadline allows
@@ -84,11 +88,15 @@ class AddressUnavailable(StartupError):
 
 
 class TuningFileUnusable(StartupError):
-    """A file with figures of execution plans cannot be read or written, or is of a schema this version does not know."""
+    """Figures of execution plans cannot be read or written, or are of a schema this version does not know."""
 
 
 class LabelFolderUnusable(StartupError):
     """Uncertain frames are to be kept in a folder that cannot be used."""
+
+
+class OutputUnusable(StartupError):
+    """Rows cannot be written where they are wanted, or those that are there cannot be gone on with."""
 
 
 class RequestError(RoadcueError):
@@ -131,6 +139,14 @@ class InvalidParameter(RequestError):
     """A query parameter or header is unknown or has a value that is not allowed."""
 
 
+class InvalidInferenceRequest(RequestError):
+    """A request of the Open Inference Protocol that the protocol or the model does not allow."""
+
+
+class UnknownModel(RequestError):
+    """The path of the request names a model or a version that does not serve."""
+
+
 class FrameError(RoadcueError):
     """This frame cannot be answered; the others of its request are."""
 
@@ -153,6 +169,10 @@ class DamagedImage(FrameError):
 
 class UnreadableFile(FrameError):
     """The file cannot be opened; only the command line reads files."""
+
+
+class UnreadableVideo(FrameError):
+    """The file is no video that can be decoded, or not to its end; only the command line reads videos."""
 
 
 class ServiceError(RoadcueError):

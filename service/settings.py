@@ -97,6 +97,13 @@ class Settings(BaseSettings):
     max_request_bytes: int = Field(
         64 * MIB, ge=1024, le=16 * 1024 * MIB, description="Bytes that one request body may hold"
     )
+    max_json_bytes: int = Field(
+        4 * MIB,
+        ge=1024,
+        le=256 * MIB,
+        description="Bytes of JSON that one request to /v2 may hold; they are read at one go while others wait, and "
+        "binary tensor data behind them does not count",
+    )
     max_upload_bytes_in_flight: int = Field(
         512 * MIB,
         ge=1024,

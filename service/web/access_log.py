@@ -12,7 +12,7 @@ from typing import Final
 access_log = logging.getLogger("service.access")
 
 # Probed every few seconds by machines: logged only when asked for.
-QUIET: Final = ("/health", "/metrics")
+QUIET: Final = ("/health", "/v2/health", "/metrics")
 # What a service answers that is full, loading, draining or late; told together.
 REFUSALS: Final = frozenset({429, 503, 504})
 REFUSALS_EVERY_S: Final = 5.0

@@ -22,12 +22,15 @@ DETAILS: Final = {
     "no_frames": "the form holds no file; send at least one in a field named file or files",
     "upload_timeout": "the body did not arrive within 60 seconds; 1048576 bytes of it did",
     "invalid_parameter": "evidence is 'maybe'; allowed: 'true' or 'false'",
+    "invalid_inference_request": "the input frames came as FP32; allowed is UINT8",
+    "unknown_model": "there is no model 'highway'; the one that serves is 'street'",
     "frame_too_large": "a.jpg holds 20000000 bytes or more; allowed are 16777216 a frame",
     "too_many_pixels": "the frame is 20000 x 20000 = 400000000 pixels; at most 50000000 are allowed",
     "unsupported_image": "the frame begins with b'GIF89a', which is no image format we read; "
     "JPEG, PNG and WebP are read",
     "damaged_image": "the JPEG image cannot be decoded: image file is truncated (12 bytes not processed)",
     "unreadable_file": "a.jpg cannot be read: Permission denied",
+    "unreadable_video": "drive.mkv is not whole: 240 frames, 8.0 s, could be decoded of 30.0 s",
     "header_too_large": "the request's header holds more than 65536 bytes",
     "bad_request": "Invalid HTTP request received.",
     "uploads_full": "536000000 bytes of frames are in memory, 900000 more have no room; allowed are 536870912 over all "

@@ -9,7 +9,7 @@ A problem looks the same as a reply and inside the entry of one frame:
 """
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final, cast
 
@@ -22,6 +22,8 @@ from starlette.routing import Match
 from service import errors
 
 MEDIA_TYPE: Final = "application/problem+json"
+# Below it errors have the form of the Open Inference Protocol, wherever they come from.
+OPEN_INFERENCE: Final = "/v2/"
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,7 +52,7 @@ PROBLEMS: Final[Mapping[type[errors.RoadcueError], ProblemKind]] = {
         415,
         "unsupported_content_encoding",
         "Unsupported content encoding",
-        "Send the body as it is, without Content-Encoding: images are compressed already.",
+        "Send the body as it is, without Content-Encoding: images are compressed already. Only /v2 takes others.",
     ),
     errors.RequestTooLarge: ProblemKind(
         413, "request_too_large", "Request too large", "Send fewer or smaller frames in one request."
@@ -80,6 +82,15 @@ PROBLEMS: Final[Mapping[type[errors.RoadcueError], ProblemKind]] = {
     errors.InvalidParameter: ProblemKind(
         400, "invalid_parameter", "Invalid parameter", "Use the parameters and values that are allowed."
     ),
+    errors.InvalidInferenceRequest: ProblemKind(
+        400,
+        "invalid_inference_request",
+        "Invalid inference request",
+        "Send one input as /v2/models/{model} describes it, in JSON or as binary tensor data.",
+    ),
+    errors.UnknownModel: ProblemKind(
+        404, "unknown_model", "Unknown model", "Use the name and version that /model answers, or leave the version out."
+    ),
     errors.FrameTooLarge: ProblemKind(
         413, "frame_too_large", "Frame too large", "Send a smaller or more strongly compressed image."
     ),
@@ -93,6 +104,12 @@ PROBLEMS: Final[Mapping[type[errors.RoadcueError], ProblemKind]] = {
         422, "damaged_image", "Damaged image", "Check that the whole file was sent and opens in an image viewer."
     ),
     errors.UnreadableFile: ProblemKind(422, "unreadable_file", "Unreadable file", "Check the file's permissions."),
+    errors.UnreadableVideo: ProblemKind(
+        422,
+        "unreadable_video",
+        "Unreadable video",
+        "Check that the whole file was copied and plays to its end.",
+    ),
     errors.UploadsFull: ProblemKind(
         429, "uploads_full", "Uploads full", "Send the request again after the seconds named in Retry-After."
     ),
@@ -217,8 +234,12 @@ def _headers(error: BaseException) -> dict[str, str]:
     if isinstance(error, errors.UploadTimeout):
         return {"Connection": "close"}  # RFC 9110, 15.5.9: nobody waits for the rest
     # RFC 9110, 12.5.3: a 415 for the coding says which codings would have been taken.
-    return {"Accept-Encoding": "identity"} if isinstance(error, errors.UnsupportedContentEncoding) else {}
+    if isinstance(error, errors.UnsupportedContentEncoding):
+        return {"Accept-Encoding": ", ".join(cast(Sequence[str], error.facts.get("allowed", ["identity"])))}
+    return {}
 
 
 def _response(body: dict[str, Any], headers: Mapping[str, str]) -> JSONResponse:
+    if f"{body.get('instance')}/".startswith(OPEN_INFERENCE):
+        return JSONResponse({"error": body["detail"]}, status_code=body["status"], headers=headers)
     return JSONResponse(body, status_code=body["status"], headers=headers, media_type=MEDIA_TYPE)
