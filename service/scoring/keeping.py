@@ -4,12 +4,17 @@ import shlex
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Final
 
+import simplejpeg
 from rich.console import Console
 
-from service.errors import UncertainFramesLost
-from service.inference.detector import Detection
+from service.errors import UncertainFramesLost, UnreadableFile
 from service.label_folder.keeper import FrameKeeper
+from service.scoring.rows import Row
+
+# A person who labels a video's frame shall see no difference.
+JPEG_QUALITY: Final = 95
 
 
 @contextmanager
@@ -28,17 +33,25 @@ def kept(keeper: FrameKeeper | None, console: Console) -> Iterator[None]:
         _say(keeper, console)
 
 
-def offer_file(keeper: FrameKeeper, path: Path, detection: Detection, group: str | None) -> None:
-    """Keep the file if it is uncertain; without a `group` it belongs to its folder."""
-    if not keeper.is_near(detection):
+def offer(keeper: FrameKeeper, row: Row, group: str | None) -> None:
+    """Keep the frame if it is uncertain; without a `group` it belongs to its folder, or to its video."""
+    if row.detection is None or not keeper.is_near(row.detection):
         return
     try:
-        # Read again: the bytes of all frames in work would fill the memory for the few that are uncertain.
-        data = path.read_bytes()
-    except OSError as error:
+        data = _bytes_of(row)
+    except UnreadableFile as error:
         keeper.fail(error, frames=1)
     else:
-        keeper.offer(data, detection, group or str(path.resolve().parent), wait=True)
+        path = Path(row.place.path).resolve()
+        own = path.parent if row.place.video_frame is None else path
+        keeper.offer(data, row.detection, group or str(own), wait=True)
+
+
+def _bytes_of(row: Row) -> bytes:
+    if row.frame.frame_HWC is not None:
+        return bytes(simplejpeg.encode_jpeg(row.frame.frame_HWC, JPEG_QUALITY, "RGB", "444"))
+    # Read again: the bytes of all frames in work would fill the memory for the few that are uncertain.
+    return row.frame.read()
 
 
 def _refuse_lost(keeper: FrameKeeper) -> None:

@@ -1,0 +1,1 @@
+"""One module a subcommand of `roadcue`, each with its `command`."""

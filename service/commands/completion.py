@@ -1,0 +1,5 @@
+"""roadcue completion."""
+
+from service.shell_completion import completion_command
+
+command = completion_command("roadcue")

@@ -1,0 +1,32 @@
+"""roadcue inspect."""
+
+import sys
+from pathlib import Path
+from typing import Literal
+
+import click
+
+
+@click.command("inspect")
+@click.argument("model", metavar="FILE", type=click.Path(dir_okay=False, path_type=Path))
+@click.option(
+    "--format",
+    "form",
+    type=click.Choice(["table", "json"]),
+    help="How the card is written.  [default: table on a terminal, else json]",
+)
+def command(model: Path, form: Literal["table", "json"] | None) -> None:
+    """Print the model card that a model file carries, and whether the file reproduces its self-test here.
+
+    Its variants are looked for beside FILE (street.int8.onnx beside street.onnx). Exit code 1 where the file is none of
+    ours, or one of them does not reproduce its self-test.
+
+    Next: roadcue serve --model FILE
+    """
+    from service.model_inspection import inspect_model, write_json, write_tables
+
+    inspection = inspect_model(model)
+    chosen = form or ("table" if sys.stdout.isatty() else "json")
+    (write_tables if chosen == "table" else write_json)(inspection, sys.stdout)
+    if inspection.failure:
+        raise click.ClickException(inspection.failure)

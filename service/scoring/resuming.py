@@ -1,0 +1,54 @@
+"""Which frames have their row in an output already: 8 bytes are held for each file, however many there are."""
+
+from array import array
+from collections.abc import Iterable
+from dataclasses import dataclass
+from hashlib import blake2b
+
+import numpy as np
+
+
+@dataclass(frozen=True, slots=True)
+class WrittenRow:
+    """What tells a row of an output apart; `end_byte` is the place in the file where it ends."""
+
+    path: str
+    video_frame: int | None
+    model: str
+    end_byte: int = 0
+
+
+class WrittenRows:
+    """The files that the rows of an output are about.
+
+    Rows stand in the order of the files, so of a video that is not the last one every frame has its row.
+    """
+
+    def __init__(self, rows: Iterable[WrittenRow] = ()) -> None:
+        self.count, self.last = 0, WrittenRow("", None, "")
+        marks = array("Q")
+        for row in rows:
+            if self.count == 0 or row.path != self.last.path:
+                marks.append(_mark(row.path))
+            self.last = row
+            self.count += 1
+        self._marks = np.sort(np.frombuffer(marks, np.uint64)) if marks else np.empty(0, np.uint64)
+
+    def covers(self, path: str) -> bool:
+        """Whether all rows of a file are there."""
+        if self.last_frame_of(path) >= 0 or not self.count:
+            return False
+        mark = np.uint64(_mark(path))
+        place = int(np.searchsorted(self._marks, mark))
+        return place < len(self._marks) and bool(self._marks[place] == mark)
+
+    def last_frame_of(self, path: str) -> int:
+        """The number of the last frame that is there of a video whose rows may be incomplete, else -1."""
+        if path != self.last.path or self.last.video_frame is None:
+            return -1
+        return self.last.video_frame
+
+
+def _mark(path: str) -> int:
+    # 64 bits: among ten million files two are taken for one with a probability of 3 in a million.
+    return int.from_bytes(blake2b(path.encode("utf-8", "surrogateescape"), digest_size=8).digest())

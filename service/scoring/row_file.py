@@ -1,0 +1,99 @@
+"""A file or stream to which rows are added; a file can be gone on with after a kill."""
+
+import os
+from pathlib import Path
+from typing import BinaryIO
+
+from service.errors import OutputUnusable
+from service.scoring.resuming import WrittenRows
+from service.scoring.row_formats import RowFormat
+from service.scoring.rows import ModelFacts, Row
+
+
+class RowStream:
+    """Writes rows to a stream, each at once and whole."""
+
+    def __init__(self, stream: BinaryIO, form: RowFormat) -> None:
+        self._stream, self._form = stream, form
+        self._model: ModelFacts | None = None
+
+    def begin(self, model: ModelFacts) -> None:
+        self._model = model
+        self._put(self._form.head(model))
+
+    def write(self, row: Row) -> None:
+        if self._model:
+            self._put(self._form.line(row, self._model))
+
+    def end(self) -> None:
+        self._stream.flush()
+
+    def stop(self) -> None:
+        self.end()
+
+    def _put(self, line: bytes) -> None:
+        self._stream.write(line)
+        self._stream.flush()
+
+
+class RowFile:
+    """A file of rows. Without `resume` it is written anew; with it, whole rows stay and a cut one is removed.
+
+    `written` says what is there already. Raises OutputUnusable.
+    """
+
+    def __init__(self, path: Path, form: RowFormat, *, resume: bool) -> None:
+        self._path, self._form = path, form
+        self.written = self._rows_there() if resume else WrittenRows()
+
+    def begin(self, model: ModelFacts) -> None:
+        """Take the file up after its last whole row; refuse rows of another model or with other columns."""
+        self._model, head = model, self._form.head(model)
+        try:
+            self._file = self._path.open("r+b" if self._path.exists() else "w+b")
+        except OSError as error:
+            raise _unwritable(self._path, error) from error
+        if not self.written.count:
+            self._put(head, at_byte=0)
+        elif self.written.last.model != str(model) or self._file.read(len(head)) != head:
+            raise OutputUnusable(
+                f"{self._path} holds rows of {self.written.last.model or 'no model'} with other columns or of another "
+                f"model than {model}; name another file, or begin anew with --overwrite"
+            )
+        else:
+            self._put(b"", at_byte=self.written.last.end_byte)
+
+    def write(self, row: Row) -> None:
+        self._put(self._form.line(row, self._model))
+
+    def end(self) -> None:
+        try:
+            self._file.close()
+        except OSError as error:
+            raise _unwritable(self._path, error) from error
+
+    def stop(self) -> None:
+        self.end()
+
+    def _rows_there(self) -> WrittenRows:
+        try:
+            with self._path.open("rb") as file:
+                return WrittenRows(self._form.written(file, str(self._path)))
+        except FileNotFoundError:
+            return WrittenRows()
+        except OSError as error:
+            raise _unwritable(self._path, error) from error
+
+    def _put(self, line: bytes, at_byte: int | None = None) -> None:
+        try:
+            if at_byte is not None:
+                self._file.seek(at_byte)
+                self._file.truncate()
+            self._file.write(line)
+            self._file.flush()
+        except OSError as error:
+            raise _unwritable(self._path, error) from error
+
+
+def _unwritable(path: Path, error: OSError) -> OutputUnusable:
+    return OutputUnusable(f"{path} cannot be written: {error.strerror or os.strerror(error.errno or 0)}")
