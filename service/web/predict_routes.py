@@ -75,7 +75,7 @@ _PROBLEMS: Final = documented_problems(
     summary="Tell which labels are in one or many frames",
     response_model=PredictReply,
     responses=_PROBLEMS,
-    # Parameters are declared here and read by hand: as arguments of the function they would cost more than the answer.
+    # Declared here and read by hand: FastAPI would resolve arguments for every request, also for those it refuses.
     openapi_extra={"requestBody": _BODY, "parameters": [_EVIDENCE, documented_timeout()]},
 )
 async def predict(request: Request) -> Response:
@@ -158,4 +158,4 @@ def _entry(request: Request, name: str, outcome: Outcome, with_evidence: bool) -
         return frame_answer(name, outcome.result, with_evidence)
     if not isinstance(outcome, FrameError):
         logger.error("a frame failed", exc_info=outcome, extra={"request_id": request.state.request_id})
-    return FrameProblem(name=name, problem=Problem(**problem(outcome, request.url.path)))
+    return FrameProblem(name=name, problem=Problem(**problem(outcome, request.scope["path"])))

@@ -7,8 +7,8 @@ import asyncio
 import contextlib
 import logging
 import re
+import secrets
 import time
-import uuid
 from typing import Final
 
 from starlette.datastructures import Headers
@@ -169,4 +169,4 @@ class _Exchange:
 
 def request_id(given: str | None) -> str:
     """The client's id where it is short and plain, else a new one."""
-    return given if given and SANE_REQUEST_ID.fullmatch(given) else uuid.uuid4().hex
+    return given if given and SANE_REQUEST_ID.fullmatch(given) else secrets.token_hex(16)
