@@ -1,0 +1,1 @@
+"""Figures of speed: each script is one run, measured as ratios within it."""
