@@ -73,6 +73,8 @@ async def test_predict_documents_every_problem_it_answers_with(document: dict[st
         "method_not_allowed",
         "bad_request",
         "header_too_large",
+        "invalid_inference_request",
+        "unknown_model",
     }
     places = [place for place, _, _ in examples(document) if place.startswith("post /predict ")]
     assert {place.split()[-1] for place in places} == KINDS.keys() - elsewhere
