@@ -1,0 +1,31 @@
+"""The application behind a real port of the loopback interface, on a thread of the test."""
+
+import socket
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+
+import uvicorn
+
+from service.app import create_app, detector_of
+from service.inference.detector import Detector
+from service.server import configuration
+from service.settings import Settings
+
+Load = Callable[[Settings], Detector]
+
+
+@contextmanager
+def served(settings: Settings, load: Load = detector_of, port: int = 0) -> Iterator[str]:
+    """Its address, with a slash at the end, while it is served."""
+    app = create_app(settings, load)
+    listener = socket.create_server(("127.0.0.1", port))
+    server = uvicorn.Server(configuration(app, settings))
+    thread = threading.Thread(target=server.run, kwargs={"sockets": [listener]})
+    thread.start()
+    try:
+        yield f"http://127.0.0.1:{listener.getsockname()[1]}/"
+    finally:
+        server.should_exit = True
+        thread.join()
+        listener.close()
