@@ -93,7 +93,7 @@ def decode_frame(data: bytes, height: int, width: int, limits: FrameLimits) -> D
 
 
 def fit_frame(pixels_HWC: Frame, height: int, width: int, limits: FrameLimits) -> DecodedFrame:
-    """Pixels that came decoded, at the size [height, width, 3]: resized as `decode_frame` does. Raises TooManyPixels."""
+    """Pixels that came decoded, resized to [height, width, 3] as `decode_frame` does. Raises TooManyPixels."""
     source_height, source_width = pixels_HWC.shape[:2]
     _check_size(source_width, source_height, limits)
     return DecodedFrame(resize(pixels_HWC, height, width), source_width, source_height)

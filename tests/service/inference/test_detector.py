@@ -1,9 +1,11 @@
 """Bytes to labels with a model whose answers are computable by hand."""
 
+import io
 from pathlib import Path
 
 import numpy as np
 import pytest
+from PIL import Image
 
 from service.errors import DamagedImage, ModelFileError, SelfTestFailed, TooManyPixels, UnsupportedImage
 from service.inference.decoding import FrameLimits
@@ -30,6 +32,21 @@ def test_detection_holds_the_means_of_the_colours(detector: Detector) -> None:
     np.testing.assert_allclose(detection.evidence_Lhw[0], 0.8, atol=1e-6)
     assert detection.decode_s > 0
     assert detection.inference_s > 0
+
+
+def test_pixels_are_answered_like_the_image_they_come_from(detector: Detector) -> None:
+    """A PNG loses nothing: its pixels and its bytes are one frame, here of another size than the network's."""
+    pixels_HWC = np.random.default_rng(0).integers(0, 256, (20, 30, 3), np.uint8)
+    buffer = io.BytesIO()
+    Image.fromarray(pixels_HWC).save(buffer, "PNG")
+    ready, same = detector.decode(pixels_HWC), detector.decode(buffer.getvalue())
+    np.testing.assert_array_equal(ready.frame.frame_HWC, same.frame.frame_HWC)
+    assert (ready.frame.source_width, ready.frame.source_height) == (30, 20)
+
+
+def test_pixels_have_the_limit_of_images(detector: Detector) -> None:
+    with pytest.raises(TooManyPixels, match=r"1001 x 1000 = 1001000 pixels; at most 1000000"):
+        detector.decode(np.zeros((1000, 1001, 3), np.uint8))
 
 
 def test_probability_equal_to_the_threshold_is_a_label(tmp_path: Path) -> None:
