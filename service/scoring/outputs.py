@@ -53,6 +53,6 @@ def rows_there(writer: Writer) -> WrittenRows:
 
 
 def _refuse_to_overwrite(path: Path, form: Form, allowed: bool) -> None:
-    there = [file for file in (path, rows_path(path)) if file.exists() and (file == path or form == "parquet")]
+    there = [file for file in (path, rows_path(path)) if file.is_file() and (file == path or form == "parquet")]
     if there and not allowed:
         raise OutputUnusable(f"{there[0]} is there already: --resume goes on with it, --overwrite begins anew")

@@ -50,27 +50,20 @@ class RowFile:
         """Take the file up after its last whole row; refuse rows of another model or with other columns."""
         self._model, head = model, self._form.head(model)
         try:
-            self._file = self._path.open("r+b" if self._path.exists() else "w+b")
+            # Without a buffer: what is written is in the file, and nothing is left to fail when it is closed.
+            self._file = self._path.open("r+b" if self.written.count else "wb", buffering=0)
         except OSError as error:
             raise _unwritable(self._path, error) from error
-        if not self.written.count:
-            self._put(head, at_byte=0)
-        elif self.written.last.model != str(model) or self._file.read(len(head)) != head:
-            raise OutputUnusable(
-                f"{self._path} holds rows of {self.written.last.model or 'no model'} with other columns or of another "
-                f"model than {model}; name another file, or begin anew with --overwrite"
-            )
+        if self.written.count:
+            self._go_on(head)
         else:
-            self._put(b"", at_byte=self.written.last.end_byte)
+            self._put(head)
 
     def write(self, row: Row) -> None:
         self._put(self._form.line(row, self._model))
 
     def end(self) -> None:
-        try:
-            self._file.close()
-        except OSError as error:
-            raise _unwritable(self._path, error) from error
+        self._file.close()
 
     def stop(self) -> None:
         self.end()
@@ -84,14 +77,23 @@ class RowFile:
         except OSError as error:
             raise _unwritable(self._path, error) from error
 
-    def _put(self, line: bytes, at_byte: int | None = None) -> None:
+    def _go_on(self, head: bytes) -> None:
+        last = self.written.last
+        if last.model != str(self._model) or self._file.read(len(head)) != head:
+            self._file.close()
+            raise OutputUnusable(
+                f"{self._path} holds rows of {last.model or 'no model'} with other columns or of another model than "
+                f"{self._model}; name another file, or begin anew with --overwrite"
+            )
+        self._file.seek(last.end_byte)
+        self._file.truncate()
+
+    def _put(self, line: bytes) -> None:
         try:
-            if at_byte is not None:
-                self._file.seek(at_byte)
-                self._file.truncate()
-            self._file.write(line)
-            self._file.flush()
+            while line:
+                line = line[self._file.write(line) :]
         except OSError as error:
+            self._file.close()
             raise _unwritable(self._path, error) from error
 
 

@@ -8,6 +8,7 @@ from typing import Protocol
 
 from rich.console import Console
 
+from service.scoring.interruption import Interruption
 from service.scoring.paths import STANDARD_INPUT, ListedFile, listed_files
 from service.scoring.progress import ScoringProgress
 from service.scoring.rows import Answer, FrameToScore, Keep, ModelFacts, Row, Writer, keep_nothing
@@ -32,6 +33,11 @@ class Tally:
     failed: int = 0
     stopped: bool = False
 
+    def count(self, row: Row) -> None:
+        """One more row is written."""
+        self.rows += 1
+        self.failed += not isinstance(row.outcome, Answer)
+
 
 def score(
     frames: Iterable[FrameToScore],
@@ -42,14 +48,14 @@ def score(
 ) -> Tally:
     """Write a row for each frame as it is scored. Ctrl-C ends it with what is written whole."""
     tally = Tally()
+    writer.begin(scorer.model)
     try:
-        writer.begin(scorer.model)
-        with progress, closing(scorer.rows(frames)) as rows:
+        with Interruption() as interruption, progress, closing(scorer.rows(frames)) as rows:
             for row in rows:
-                writer.write(row)
-                tally.rows += 1
-                tally.failed += not isinstance(row.outcome, Answer)
-                keep(row)
+                with interruption.held_back():
+                    writer.write(row)
+                    tally.count(row)
+                    keep(row)
                 progress.advance(row)
     except KeyboardInterrupt:
         tally.stopped = True

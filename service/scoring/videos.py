@@ -141,12 +141,15 @@ class _Reading:
         return min(seconds / self._announced_s, 1.0) if self._announced_s else 0.0
 
     def _refuse_loss(self) -> None:
+        if not self._frames:
+            reason = f": {self._failure}" if self._failure else ""
+            raise UnreadableVideo(f"{self._path} holds no frame that can be decoded{reason}")
         told = f"{self._path} is not whole: {self._frames} frames, {self._end_s:.1f} s, could be decoded"
         if self._failure:
             raise UnreadableVideo(f"{told}, then it says: {self._failure}")
         if self._announced_s and self._end_s < self._announced_s - END_TOLERANCE_S:
             raise UnreadableVideo(f"{told} of {self._announced_s:.1f} s")
-        if self._frames == 0 or self._lost_packets or self._damaged_frames:
+        if self._lost_packets or self._damaged_frames:
             lost = f"{self._lost_packets} packets could not, {self._damaged_frames} frames lack parts of their picture"
             raise UnreadableVideo(f"{told}, {lost}")
 

@@ -1,0 +1,40 @@
+"""Which files are done, from the rows that are there."""
+
+from service.scoring.resuming import WrittenRow, WrittenRows
+
+
+def rows(*places: tuple[str, int | None]) -> WrittenRows:
+    return WrittenRows(WrittenRow(path, frame, "tiny 1") for path, frame in places)
+
+
+def test_an_image_with_a_row_is_done() -> None:
+    written = rows(("a.png", None), ("b.png", None))
+    assert [written.covers(path) for path in ("a.png", "b.png", "c.png")] == [True, True, False]
+
+
+def test_the_last_video_may_have_more_frames() -> None:
+    written = rows(("a.mp4", 0), ("a.mp4", 30), ("b.mp4", 0), ("b.mp4", 60))
+    assert written.covers("a.mp4")
+    assert not written.covers("b.mp4")
+    assert written.last_frame_of("b.mp4") == 60
+    assert written.last_frame_of("a.mp4") == -1
+
+
+def test_a_video_whose_last_row_is_about_the_whole_file_is_done() -> None:
+    """Such as why the rest of it could not be decoded."""
+    written = rows(("a.mp4", 0), ("a.mp4", 30), ("a.mp4", None))
+    assert written.covers("a.mp4")
+    assert written.last_frame_of("a.mp4") == -1
+
+
+def test_nothing_is_done_without_rows() -> None:
+    assert not rows().covers("a.png")
+    assert rows().last_frame_of("a.png") == -1
+    assert not rows().covers("")
+
+
+def test_a_million_files_take_eight_bytes_each() -> None:
+    written = WrittenRows(WrittenRow(f"{number}.jpg", None, "tiny 1") for number in range(1_000_000))
+    assert written._marks.nbytes == 8_000_000
+    assert written.covers("999999.jpg")
+    assert not written.covers("1000000.jpg")

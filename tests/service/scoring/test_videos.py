@@ -1,0 +1,127 @@
+"""Frames of videos: which, when, which way up, and what of a broken one."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+pytest.importorskip("av", reason="needs PyAV: pip install 'roadcue[video]'")
+
+from service.errors import DamagedImage, UnreadableVideo
+from service.scoring.videos import Sampling, VideoFrame, video_frames
+from tests.service.scoring.made_videos import HEIGHT, WIDTH, fading_video, grey, lie_on_its_side, write_video
+
+EVERY_FRAME = Sampling(every_frames=1)
+
+
+def levels(frames: list[VideoFrame]) -> list[int]:
+    return [int(frame.content[0, 0, 0]) for frame in frames if isinstance(frame.content, np.ndarray)]
+
+
+def frames_until_it_fails(path: Path, sampling: Sampling = EVERY_FRAME) -> tuple[list[VideoFrame], str]:
+    frames: list[VideoFrame] = []
+    with pytest.raises(UnreadableVideo) as failed:
+        frames.extend(video_frames(str(path), sampling))
+    return frames, str(failed.value)
+
+
+def test_every_second_takes_the_first_frame_of_each_second(tmp_path: Path) -> None:
+    """Ten frames a second; frame n has the level 8 n."""
+    frames = list(video_frames(str(fading_video(tmp_path / "fading.mkv")), Sampling()))
+    assert [(frame.number, frame.seconds) for frame in frames] == [(0, 0.0), (10, 1.0), (20, 2.0)]
+    assert levels(frames) == [0, 80, 160]
+
+
+def test_every_fraction_of_a_second_keeps_to_the_clock_and_not_to_the_last_frame(tmp_path: Path) -> None:
+    """Every 0.25 s of frames at 0, 0.1, 0.2, ...: the first at or after 0, 0.25, 0.5, 0.75, 1.0."""
+    frames = video_frames(str(fading_video(tmp_path / "fading.mkv", 11)), Sampling(every_seconds=0.25))
+    assert [frame.number for frame in frames] == [0, 3, 5, 8, 10]
+
+
+def test_every_nth_frame_counts_from_the_first(tmp_path: Path) -> None:
+    frames = video_frames(str(fading_video(tmp_path / "fading.mkv", 10)), Sampling(every_frames=4))
+    assert [frame.number for frame in frames] == [0, 4, 8]
+
+
+def test_what_was_scored_before_is_left_out(tmp_path: Path) -> None:
+    frames = video_frames(str(fading_video(tmp_path / "fading.mkv", 10)), Sampling(every_frames=3), after=3)
+    assert [frame.number for frame in frames] == [6, 9]
+
+
+def test_the_share_grows_to_the_end(tmp_path: Path) -> None:
+    shares = [
+        frame.share for frame in video_frames(str(fading_video(tmp_path / "a.mkv", 10)), Sampling(every_frames=5))
+    ]
+    assert shares == pytest.approx([0.0, 0.5])
+
+
+def test_a_video_that_lies_on_its_side_is_turned_upright(tmp_path: Path) -> None:
+    """Stored red on the left and green on the right; turned clockwise, left comes to the top."""
+    stored_HWC = grey(0)
+    stored_HWC[:, : WIDTH // 2, 0] = 255
+    stored_HWC[:, WIDTH // 2 :, 1] = 255
+    path = write_video(tmp_path / "phone.mp4", [stored_HWC] * 3, codec="mpeg4", pixels="yuv420p")
+    lie_on_its_side(path)
+    shown_HWC = next(iter(video_frames(str(path), Sampling()))).content
+    assert isinstance(shown_HWC, np.ndarray)
+    assert shown_HWC.shape == (WIDTH, HEIGHT, 3)
+    assert shown_HWC[0, :, 0].min() > 200
+    assert shown_HWC[-1, :, 1].min() > 200
+    assert shown_HWC[0, :, 1].max() < 50
+
+
+def test_a_cut_video_gives_what_could_be_decoded_and_then_says_what_is_missing(tmp_path: Path) -> None:
+    path = write_video(tmp_path / "cut.mkv", [noise(seed) for seed in range(40)])
+    content = path.read_bytes()
+    path.write_bytes(content[: len(content) // 2])
+    frames, said = frames_until_it_fails(path)
+    assert 10 < len(frames) < 30
+    assert [frame.number for frame in frames] == list(range(len(frames)))
+    assert "is not whole" in said
+    assert said.endswith("of 4.0 s")
+
+
+def noise(seed: int) -> np.ndarray[tuple[int, ...], np.dtype[np.uint8]]:
+    return np.random.default_rng(seed).integers(0, 256, (HEIGHT, WIDTH, 3), np.uint8)
+
+
+def test_a_video_whose_index_is_cut_off_is_refused(tmp_path: Path) -> None:
+    """An MP4 has it at its end."""
+    path = write_video(tmp_path / "cut.mp4", [noise(1)] * 10, codec="mpeg4", pixels="yuv420p")
+    content = path.read_bytes()
+    path.write_bytes(content[: content.index(b"moov")])
+    frames, said = frames_until_it_fails(path)
+    assert frames == []
+    assert said.startswith(f"{path} cannot be read as a video: ")
+
+
+def test_damage_within_a_video_costs_its_frames_and_not_the_rest(tmp_path: Path) -> None:
+    path = write_video(tmp_path / "hole.mkv", [noise(seed) for seed in range(40)], codec="mpeg4", pixels="yuv420p")
+    content = bytearray(path.read_bytes())
+    middle = len(content) // 2
+    content[middle : middle + 3000] = bytes(3000)
+    path.write_bytes(content)
+    frames, said = frames_until_it_fails(path)
+    whole = [frame for frame in frames if not isinstance(frame.content, DamagedImage)]
+    assert len(whole) >= 20
+    assert frames[-1].seconds == pytest.approx(3.9)
+    assert "is not whole" in said
+
+
+@pytest.mark.parametrize("content", [b"", b"not a video at all"])
+def test_what_is_no_video_is_refused_by_name(tmp_path: Path, content: bytes) -> None:
+    path = tmp_path / "a.mp4"
+    path.write_bytes(content)
+    with pytest.raises(UnreadableVideo, match=r"a\.mp4 cannot be read as a video: "):
+        list(video_frames(str(path), Sampling()))
+
+
+def test_a_file_that_is_not_there_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(UnreadableVideo, match="No such file or directory"):
+        list(video_frames(str(tmp_path / "absent.mp4"), Sampling()))
+
+
+def test_without_the_library_the_message_says_what_to_install(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("service.scoring.videos.find_spec", lambda name: None)
+    with pytest.raises(UnreadableVideo, match=r"needs PyAV: pip install 'roadcue\[video\]'"):
+        list(video_frames(str(tmp_path / "a.mp4"), Sampling()))
