@@ -14,6 +14,7 @@ from benchmarks.serving.peers.launch import Launch
 
 launch = Launch.from_environment()
 Frame = Annotated[Path, ContentType("image/jpeg")]
+QUIET = {"access": {"enabled": False}}
 
 
 class _Model:
@@ -23,7 +24,7 @@ class _Model:
 
 if launch.body == "raw":
 
-    @bentoml.service(workers=launch.workers, threads=1, traffic={"timeout": 120})
+    @bentoml.service(workers=launch.workers, threads=1, traffic={"timeout": 120}, logging=QUIET)
     class FrameService(_Model):
         """Frame in, probabilities out."""
 
@@ -34,7 +35,7 @@ if launch.body == "raw":
 
 else:
 
-    @bentoml.service(workers=launch.workers, threads=1, traffic={"timeout": 120})
+    @bentoml.service(workers=launch.workers, threads=1, traffic={"timeout": 120}, logging=QUIET)
     class FrameService(_Model):
         """Frame in, probabilities out."""
 

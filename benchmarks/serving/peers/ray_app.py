@@ -14,7 +14,12 @@ launch = Launch.from_environment()
 
 
 # A replica holds a few requests ready, so that it never waits for the proxy; the rest queue there.
-@serve.deployment(num_replicas=launch.workers, max_ongoing_requests=16, ray_actor_options={"num_cpus": 1})
+@serve.deployment(
+    num_replicas=launch.workers,
+    max_ongoing_requests=16,
+    ray_actor_options={"num_cpus": 1},
+    logging_config={"enable_access_log": False},
+)
 class FrameDeployment:
     """Frame in, probabilities out."""
 
