@@ -1,21 +1,30 @@
-"""Shared memory in which every process writes what the others need to know: is it ready, how busy is it.
+"""Shared memory in which every process writes what the others need to know: how it stands, how busy it is.
 
 A process writes its own row only, each cell is one aligned machine word, and what is read may be a moment old.
 """
 
 import mmap
 from dataclasses import dataclass
+from enum import IntEnum
 from typing import Final
 
 _CELL_BYTES: Final = 8
-_READY, _CONNECTIONS, _CELLS = range(3)
+_STANDING, _CONNECTIONS, _CELLS = range(3)
+
+
+class Standing(IntEnum):
+    """How fit a process is to answer: the highest of all takes what comes."""
+
+    LOADING = 0
+    DRAINING = 1
+    READY = 2
 
 
 @dataclass(frozen=True, slots=True)
 class Row:
-    """One process: whether it wants traffic, and how many connections it holds."""
+    """One process: how it stands, and how many connections it holds."""
 
-    ready: bool
+    standing: Standing
     connections: int
 
 
@@ -30,15 +39,15 @@ class Board:
     def row(self, process: int) -> Row:
         """What a process has written last."""
         first = process * _CELLS
-        return Row(bool(self._cells[first + _READY]), self._cells[first + _CONNECTIONS])
+        return Row(Standing(self._cells[first + _STANDING]), self._cells[first + _CONNECTIONS])
 
     def others(self, process: int) -> list[Row]:
         """The rows of all processes but one."""
         return [self.row(other) for other in range(self.processes) if other != process]
 
-    def write_ready(self, process: int, ready: bool) -> None:
-        """Say whether a process wants traffic."""
-        self._cells[process * _CELLS + _READY] = int(ready)
+    def write_standing(self, process: int, standing: Standing) -> None:
+        """Say how a process stands."""
+        self._cells[process * _CELLS + _STANDING] = standing
 
     def write_connections(self, process: int, connections: int) -> None:
         """Say how many connections a process holds."""
@@ -46,7 +55,7 @@ class Board:
 
     def clear(self, process: int) -> None:
         """Forget a process that is gone."""
-        self.write_ready(process, False)
+        self.write_standing(process, Standing.LOADING)
         self.write_connections(process, 0)
 
 

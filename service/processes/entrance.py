@@ -1,8 +1,8 @@
 """Takes connections from the one listening socket, in turn with the other processes.
 
-Whoever holds more connections than another process that is ready stands back for a moment, so that the other one takes
-what comes; a process that is not ready takes nothing as long as another one is. The kernel alone would give the most
-to whoever it woke first.
+A process that loads takes nothing as long as another one has loaded, nor does one that drains alone. Of those that
+stand alike, whoever holds more connections than another stands back for a moment, so that the other one takes what
+comes. The kernel alone would give the most to whoever it woke first.
 """
 
 import asyncio
@@ -17,7 +17,7 @@ logger = logging.getLogger(__name__)
 
 # Enough for another process to be woken and to accept; what nobody took until then is taken here.
 STAND_BACK_S: Final = 0.002
-# How soon a process that is not ready looks whether it is the only one that could answer.
+# How soon a process looks whether the fitter ones are gone.
 LOOK_AGAIN_S: Final = 0.05
 # Out of file descriptors: those of replies under way come free.
 EXHAUSTED_S: Final = 0.1
@@ -45,14 +45,16 @@ class Entrance:
         asyncio.get_running_loop().remove_reader(self._listener)
 
     def leaves_to_others(self) -> bool:
-        """Whether another process is to take what waits: it is ready and this one is not, or it holds less."""
+        """Whether another process is fitter to answer than this one."""
         own = self._board.row(self._process)
-        ready = [row.connections for row in self._board.others(self._process) if row.ready]
-        return bool(ready) and (not own.ready or own.connections > min(ready))
+        return any(row.standing > own.standing for row in self._board.others(self._process))
 
     def _on_waiting(self) -> None:
-        if self.leaves_to_others() and not self._is_last_resort():
-            self._stand_back(STAND_BACK_S if self._board.row(self._process).ready else LOOK_AGAIN_S)
+        if self.leaves_to_others():
+            self._stand_back(LOOK_AGAIN_S)
+            return
+        if self._holds_more() and not self._stood_back:
+            self._stand_back(STAND_BACK_S)
             return
         self._stood_back = False
         try:
@@ -65,8 +67,10 @@ class Entrance:
             return
         self._connected(connection)
 
-    def _is_last_resort(self) -> bool:
-        return self._stood_back and self._board.row(self._process).ready
+    def _holds_more(self) -> bool:
+        own = self._board.row(self._process)
+        alike = [row for row in self._board.others(self._process) if row.standing == own.standing]
+        return any(row.connections < own.connections for row in alike)
 
     def _stand_back(self, seconds: float) -> None:
         loop = asyncio.get_running_loop()

@@ -147,6 +147,7 @@ class Supervisor:
         self._restarted = 0
         self._execution: str | None = None
         self._failure: StartupError | None = None
+        self._ending = False
         self._kill_at_s: float | None = None
 
     def run(self) -> None:
@@ -201,7 +202,8 @@ class Supervisor:
     def _end(self, received: signal.Signals) -> None:
         logger.info("ending all processes", extra={"signal": received.name})
         self._listener.close()
-        if self._kill_at_s is None:
+        if not self._ending:
+            self._ending = True
             bounds_s = self._settings.drain_seconds + self._settings.shutdown_timeout_seconds
             self._kill_at_s = self._clock() + bounds_s + STUCK_AFTER_S
         for member in self._members:
@@ -247,10 +249,9 @@ class Supervisor:
         member.listens = True
         member.restarts.ready()
         self._execution = self._execution or execution
-        if self._kill_at_s is None:
-            for waiting in self._members:
-                if not waiting.process and waiting.start_at_s is None:
-                    self._start(waiting)
+        for waiting in self._members:
+            if not self._ending and not waiting.process and waiting.start_at_s is None:
+                self._start(waiting)
 
     def _on_end(self, member: Member) -> None:
         """A process has ended; its last words may still be in the pipe."""
@@ -261,7 +262,7 @@ class Supervisor:
         code = _closed(process) if process else None
         self._scrapes.forget(member.number)
         self._board.clear(member.number)
-        if self._kill_at_s is None:
+        if not self._ending:
             self._replace(member, code)
         elif code:
             logger.error("a process ended with an error", extra={"worker": member.number, "code": code})

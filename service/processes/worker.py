@@ -17,7 +17,7 @@ import uvicorn
 from service.app import create_app
 from service.inference.tuning import Execution
 from service.listener import refuse_new_connections
-from service.processes.board import CountedConnections
+from service.processes.board import CountedConnections, Standing
 from service.processes.entrance import Entrance
 from service.processes.link import Link
 from service.processes.messages import Failed, Place, Ready
@@ -80,7 +80,7 @@ class WorkerServer(DrainingServer):
     def on_signal(self, received: signal.Signals) -> None:
         """Begin to drain, and say so to the other processes."""
         super().on_signal(received)
-        self._tell_readiness()
+        self._tell_standing()
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
         """Begin to take connections."""
@@ -90,7 +90,7 @@ class WorkerServer(DrainingServer):
 
     async def on_tick(self, counter: int) -> bool:
         """Keep the others informed, ten times a second."""
-        self._tell_readiness()
+        self._tell_standing()
         if self._was_ready and self._lifecycle.stage == "loading":
             logger.error("a thread has died; the process ends, and another takes its place")
             self._on_own_signal()
@@ -103,8 +103,8 @@ class WorkerServer(DrainingServer):
 
     async def _close_port(self, listeners: Sequence[socket.socket]) -> None:  # noqa: ARG002 - it has none of its own
         self._entrance.close()
-        if any(row.ready for row in self._place.board.others(self._place.number)):
-            self._place.listener.close()  # this process ends alone: the others take what waits
+        if self._entrance.leaves_to_others():
+            self._place.listener.close()
             return
         refuse_new_connections(self._place.listener)
         await self._accept_rest(self._place.listener)
@@ -114,9 +114,10 @@ class WorkerServer(DrainingServer):
             self._was_told = True
             self.on_signal(signal.SIGTERM)
 
-    def _tell_readiness(self) -> None:
+    def _tell_standing(self) -> None:
         ready, serving = self._lifecycle.stage == "ready", self._lifecycle.loaded
-        self._place.board.write_ready(self._place.number, ready)
+        unready = Standing.DRAINING if serving else Standing.LOADING
+        self._place.board.write_standing(self._place.number, Standing.READY if ready else unready)
         if ready and serving and not self._was_ready:
             self._was_ready = True
             self.link.tell(Ready(serving.execution.model_dump_json()))

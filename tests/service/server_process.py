@@ -51,7 +51,7 @@ class ServerProcess:
     def ready(self) -> "ServerProcess":
         """Itself, once it is ready."""
         end_s = time.monotonic() + PATIENCE_S
-        while httpx.get(f"{self.url}/health/ready").status_code != 200:
+        while httpx.get(f"{self.url}/health/ready", timeout=PATIENCE_S).status_code != 200:
             assert time.monotonic() < end_s, self.lines
             time.sleep(0.02)
         return self

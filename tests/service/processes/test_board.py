@@ -2,28 +2,30 @@
 
 import multiprocessing
 
-from service.processes.board import Board, CountedConnections, Row
+from service.processes.board import Board, CountedConnections, Row, Standing
+
+LOADING, READY = Standing.LOADING, Standing.READY
 
 
 def test_a_new_board_shows_nobody_ready() -> None:
-    assert Board(2).others(0) == [Row(ready=False, connections=0)]
+    assert Board(2).others(0) == [Row(LOADING, connections=0)]
 
 
 def test_rows_are_apart() -> None:
     board = Board(3)
-    board.write_ready(1, True)
+    board.write_standing(1, READY)
     board.write_connections(1, 7)
     board.write_connections(2, 9)
-    assert [board.row(number) for number in range(3)] == [Row(False, 0), Row(True, 7), Row(False, 9)]
-    assert board.others(1) == [Row(False, 0), Row(False, 9)]
+    assert [board.row(number) for number in range(3)] == [Row(LOADING, 0), Row(READY, 7), Row(LOADING, 9)]
+    assert board.others(1) == [Row(LOADING, 0), Row(LOADING, 9)]
 
 
 def test_who_is_gone_is_forgotten() -> None:
     board = Board(1)
-    board.write_ready(0, True)
+    board.write_standing(0, Standing.DRAINING)
     board.write_connections(0, 3)
     board.clear(0)
-    assert board.row(0) == Row(False, 0)
+    assert board.row(0) == Row(LOADING, 0)
 
 
 def test_connections_are_counted_on_the_board() -> None:
@@ -41,7 +43,7 @@ def test_what_a_child_writes_its_parent_reads() -> None:
     board = Board(2)
     if "fork" not in multiprocessing.get_all_start_methods():
         return
-    child = multiprocessing.get_context("fork").Process(target=board.write_ready, args=(1, True))
+    child = multiprocessing.get_context("fork").Process(target=board.write_standing, args=(1, READY))
     child.start()
     child.join()
-    assert board.row(1).ready
+    assert board.row(1).standing == READY

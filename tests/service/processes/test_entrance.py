@@ -6,7 +6,7 @@ from contextlib import ExitStack, closing
 
 import pytest
 
-from service.processes.board import Board
+from service.processes.board import Board, Standing
 from service.processes.entrance import Connected, Entrance
 from tests.service.conftest import wait_until
 
@@ -60,7 +60,7 @@ async def house(listener: socket.socket) -> AsyncIterator[House]:
 async def test_connections_go_to_whoever_holds_fewer(house: House) -> None:
     """One that is woken while another holds fewer stands back for it: ten clients are five each."""
     for number, entrance in enumerate(house.entrances):
-        house.board.write_ready(number, True)
+        house.board.write_standing(number, Standing.READY)
         entrance.open()
     for clients in range(1, 11):
         house.connect()
@@ -68,8 +68,20 @@ async def test_connections_go_to_whoever_holds_fewer(house: House) -> None:
     assert house.taken == [5, 5]
 
 
-async def test_process_that_loads_takes_nothing_while_another_is_ready(house: House) -> None:
-    house.board.write_ready(1, True)
+@pytest.mark.parametrize(
+    ("less_fit", "fitter"),
+    [
+        (Standing.LOADING, Standing.READY),
+        (Standing.LOADING, Standing.DRAINING),
+        (Standing.DRAINING, Standing.READY),
+    ],
+)
+async def test_process_takes_nothing_while_another_is_fitter(
+    house: House, less_fit: Standing, fitter: Standing
+) -> None:
+    """One that loads could only refuse, one that drains alone is about to go."""
+    house.board.write_standing(0, less_fit)
+    house.board.write_standing(1, fitter)
     for entrance in house.entrances:
         entrance.open()
     for _ in range(6):
@@ -87,8 +99,8 @@ async def test_process_that_loads_answers_while_nobody_is_ready(house: House) ->
 
 async def test_nobody_waits_for_a_process_that_does_not_come(house: House) -> None:
     """The other one is ready and holds less, but does not take what waits: after a moment this one does."""
-    house.board.write_ready(0, True)
-    house.board.write_ready(1, True)
+    house.board.write_standing(0, Standing.READY)
+    house.board.write_standing(1, Standing.READY)
     house.board.write_connections(0, 3)
     house.entrances[0].open()
     house.connect()

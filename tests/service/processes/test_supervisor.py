@@ -107,7 +107,7 @@ def test_process_that_dies_at_every_start_is_given_up_after_five(supervised: Cal
 
 def test_the_others_are_told_what_the_first_has_found_out(supervised: Callable[[Scripts], Supervisor]) -> None:
     """Both die after serving, and so does all that follows; whoever is started later is told as well."""
-    scripts = Scripts((says(Ready("a plan")), 1), *[(says(), 1)] * 9)
+    scripts = Scripts((says(Ready("a plan")), 1), *[(says(), 1)] * 10)
     with pytest.raises(StartupError):
         supervised(scripts).run()
     assert scripts.places[0].execution is None
@@ -132,7 +132,7 @@ def pids(server: ServerProcess) -> list[int]:
 
 def metric(server: ServerProcess, name: str) -> float:
     """The sum of a metric's series, as scraped."""
-    text = httpx.get(f"{server.url}/metrics").text
+    text = httpx.get(f"{server.url}/metrics", timeout=60).text
     return sum(float(value) for value in re.findall(rf"^{name}(?:{{.*}})? (\S+)$", text, re.MULTILINE))
 
 
@@ -175,9 +175,11 @@ def test_a_killed_process_is_started_again_and_no_counter_goes_backwards(
 ) -> None:
     server = complete(start_server(*TWO).ready())
     for _ in range(6):
-        assert httpx.post(f"{server.url}/predict", files={"file": red_png}).status_code == 200
+        assert httpx.post(f"{server.url}/predict", files={"file": red_png}, timeout=60).status_code == 200
     assert metric(server, "roadcue_frames_total") == 6
-    for killed in pids(server):
+    started = pids(server)
+    assert len(started) == 2
+    for killed in started:
         os.kill(killed, signal.SIGKILL)
         assert "code=-9" in server.wait_for_line("a process has ended and is started again")
         wait_for(lambda: metric(server, "roadcue_processes") == 2)
@@ -192,7 +194,7 @@ def test_sigterm_to_one_process_is_finished_in_order_and_another_takes_its_place
     first = pids(server)[0]
     os.kill(first, signal.SIGTERM)
     for _ in range(20):
-        assert httpx.post(f"{server.url}/predict", files={"file": red_png}).status_code == 200
+        assert httpx.post(f"{server.url}/predict", files={"file": red_png}, timeout=60).status_code == 200
     assert "code=0" in server.wait_for_line("a process has ended and is started again")
     wait_for(lambda: metric(server, "roadcue_processes") == 2)
     assert metric(server, "roadcue_frames_total") == 20
