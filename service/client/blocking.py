@@ -1,0 +1,216 @@
+"""The client for programs that wait: many frames go out on threads of its own."""
+
+import random
+import threading
+import time
+from collections import deque
+from collections.abc import Callable, Generator, Iterable, Iterator, Mapping
+from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, as_completed, wait
+from contextlib import contextmanager
+from typing import Any, Literal, Self, TypeVar, cast, overload
+
+import httpx
+
+from service.client.errors import ClientError
+from service.client.exchange import (
+    CONNECT_S,
+    UNTIL_READY,
+    USER_AGENT,
+    FrameRequest,
+    checked_url,
+    connections,
+    document,
+    model,
+    prediction,
+    timeouts,
+    transport_error,
+)
+from service.client.frames import Frame, is_frame, name_of, read
+from service.client.results import Model, Outcome, Prediction
+from service.client.retries import Attempts, Retries
+
+Answer = TypeVar("Answer")
+Order = Literal["submission", "completion"]
+Pause = Callable[[float], object]
+
+
+class Client:
+    """A client of the service at `url`; close it when done, or use it as a context manager. Threads may share it.
+
+    `timeout_s` is the time that a frame may take, tries and waits included, and is passed on to the service as
+    X-Timeout-Ms; None sets no end. `concurrency` is how many frames of a stream are under way at once. `headers` go
+    with every request. `transport`, `clock`, `sleep` and `chance` are for tests.
+    """
+
+    def __init__(
+        self,
+        url: str = "http://localhost:8000",
+        *,
+        timeout_s: float | None = 60.0,
+        retries: Retries | None = None,
+        concurrency: int = 8,
+        headers: Mapping[str, str] | None = None,
+        transport: httpx.BaseTransport | None = None,
+        clock: Callable[[], float] = time.monotonic,
+        sleep: Pause | None = None,
+        chance: Callable[[], float] = random.random,
+    ) -> None:
+        self.timeout_s, self.retries, self.concurrency = timeout_s, retries or Retries(), concurrency
+        self._clock, self._sleep, self._chance = clock, sleep, chance
+        self._http = httpx.Client(
+            base_url=checked_url(url),
+            headers={"User-Agent": USER_AGENT, **(headers or {})},
+            limits=connections(concurrency),
+            transport=transport,
+        )
+
+    @overload
+    def predict(  # type: ignore[overload-overlap]  # a str is many strs to the type checker, and one path here
+        self, frames: Frame, *, evidence: bool = ..., timeout_s: float | None = ...
+    ) -> Prediction: ...
+
+    @overload
+    def predict(
+        self, frames: Iterable[Frame], *, evidence: bool = ..., timeout_s: float | None = ...
+    ) -> list[Outcome]: ...
+
+    def predict(
+        self, frames: Frame | Iterable[Frame], *, evidence: bool = False, timeout_s: float | None = None
+    ) -> Prediction | list[Outcome]:
+        """What one frame shows, or each of many, in order.
+
+        Raises ClientError for a single frame; each of many has its prediction or its error. `timeout_s` is for each
+        frame, in place of the client's own.
+        """
+        if is_frame(frames):
+            return self._predict(frames, evidence, timeout_s, self._sleep or time.sleep)
+        return list(self.stream(cast(Iterable[Frame], frames), evidence=evidence, timeout_s=timeout_s))
+
+    def stream(
+        self,
+        frames: Iterable[Frame],
+        *,
+        evidence: bool = False,
+        timeout_s: float | None = None,
+        order: Order = "submission",
+    ) -> Generator[Outcome, None, None]:
+        """The outcomes of many frames as they come, in the order in which they were given or are done.
+
+        Frames are taken from `frames` one by one, at most twice the concurrency ahead, so that neither they nor what
+        becomes of them piles up. To close the generator gives up what has not been sent.
+        """
+        stop = threading.Event()
+
+        def outcome(index: int, frame: Frame) -> Outcome:
+            try:
+                return Outcome(index, name_of(frame), self._predict(frame, evidence, timeout_s, self._until(stop)))
+            except ClientError as error:
+                return Outcome(index, name_of(frame), error=error)
+
+        with _pool(self.concurrency, stop) as pool:
+            started = (pool.submit(outcome, index, frame) for index, frame in enumerate(frames))
+            yield from _outcomes(started, order, 2 * self.concurrency)
+
+    def model(self) -> Model:
+        """The model that serves. Raises ClientError."""
+        return model(self._get("/model", self._attempts(self.timeout_s), self._sleep or time.sleep))
+
+    def ready(self) -> bool:
+        """Whether the service can be reached and wants frames."""
+        try:
+            document(self._send("GET", "/health/ready", timeout=timeouts(CONNECT_S)))
+        except ClientError:
+            return False
+        return True
+
+    def wait_until_ready(self, timeout_s: float = 60.0) -> None:
+        """Returns once the service is ready. Raises its NotReady or Unreachable when that takes longer."""
+        attempts = Attempts(UNTIL_READY, timeout_s, self._clock, self._chance)
+        self._get("/health/ready", attempts, self._sleep or time.sleep)
+
+    def close(self) -> None:
+        """Close the connections."""
+        self._http.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def _predict(self, frame: Frame, evidence: bool, timeout_s: float | None, pause: Pause) -> Prediction:
+        request = FrameRequest(name_of(frame), read(frame), evidence)
+
+        def ask(left_s: float | None) -> Prediction:
+            response = self._send("POST", "/predict", request.id, **request.arguments(left_s))
+            return prediction(response, request.name)
+
+        return _patiently(ask, self._attempts(self.timeout_s if timeout_s is None else timeout_s), pause)
+
+    def _get(self, path: str, attempts: Attempts, pause: Pause) -> httpx.Response:
+        def ask(left_s: float | None) -> httpx.Response:
+            response = self._send("GET", path, timeout=timeouts(left_s))
+            document(response)
+            return response
+
+        return _patiently(ask, attempts, pause)
+
+    def _send(self, method: str, path: str, request_id: str | None = None, **arguments: Any) -> httpx.Response:
+        try:
+            return self._http.request(method, path, **arguments)
+        except httpx.RequestError as error:
+            raise transport_error(error, request_id) from error
+
+    def _attempts(self, timeout_s: float | None) -> Attempts:
+        return Attempts(self.retries, timeout_s, self._clock, self._chance)
+
+    def _until(self, stop: threading.Event) -> Pause:
+        """A pause that ends at once, and all tries with it, when a stream is closed."""
+
+        def pause(seconds: float) -> None:
+            (self._sleep or stop.wait)(seconds)
+            if stop.is_set():
+                raise ClientError("the stream was closed before this frame had its answer")
+
+        return pause
+
+
+def _patiently(ask: Callable[[float | None], Answer], attempts: Attempts, pause: Pause) -> Answer:
+    while True:
+        try:
+            return ask(attempts.left_s)
+        except ClientError as error:
+            pause(attempts.wait_s(error))
+
+
+@contextmanager
+def _pool(threads: int, stop: threading.Event) -> Iterator[ThreadPoolExecutor]:
+    """Threads that are gone at the end of the block: what has not begun is cancelled, what waits is told to stop."""
+    pool = ThreadPoolExecutor(threads, "roadcue-client")
+    try:
+        yield pool
+    finally:
+        stop.set()
+        pool.shutdown(cancel_futures=True)
+
+
+def _outcomes(started: Iterable[Future[Outcome]], order: Order, most: int) -> Iterator[Outcome]:
+    return _as_given(started, most) if order == "submission" else _as_done(started, most)
+
+
+def _as_given(started: Iterable[Future[Outcome]], most: int) -> Iterator[Outcome]:
+    under_way: deque[Future[Outcome]] = deque()
+    for future in started:
+        under_way.append(future)
+        while under_way and (len(under_way) >= most or under_way[0].done()):
+            yield under_way.popleft().result()
+    yield from (future.result() for future in under_way)
+
+
+def _as_done(started: Iterable[Future[Outcome]], most: int) -> Iterator[Outcome]:
+    under_way: set[Future[Outcome]] = set()
+    for future in started:
+        under_way.add(future)
+        done, under_way = wait(under_way, None if len(under_way) >= most else 0, FIRST_COMPLETED)
+        yield from (future.result() for future in done)
+    yield from (future.result() for future in as_completed(under_way))
