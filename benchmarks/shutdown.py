@@ -140,7 +140,7 @@ def main(times: int, workers: Sequence[int], clients: int, output: Path) -> None
     runs = [shutdown(number, clients, load_s) for number, load_s in progress]
     report = {
         "date": datetime.now(UTC).isoformat(timespec="seconds"),
-        "command": shlex.join(["python", *sys.argv]),
+        "command": shlex.join(["python", "-m", "benchmarks.shutdown", *sys.argv[1:]]),
         "machine": f"{os.cpu_count()} cores, {platform.machine()}",
         "clients": clients,
         "drain_seconds": DRAIN_SECONDS,

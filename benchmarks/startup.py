@@ -1,0 +1,164 @@
+"""How soon the service is ready, and how much memory each of its processes takes.
+
+    python -m benchmarks.startup
+
+starts the service again and again with its plan pinned, from a disk whose files are in memory already, and takes the
+seconds from the start of the process until /health/ready answers 200; beside it what importing alone takes. Then
+clients post frames, and what each process keeps resident is read: once ready, after the load, and at its highest. Pages
+that processes share (libraries, the parent's) count fully in each; `own` counts them in shares. Writes startup.json.
+"""
+
+import json
+import os
+import platform
+import shlex
+import statistics
+import subprocess
+import sys
+import time
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import asdict, dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Final
+
+import click
+import httpx
+from rich.console import Console
+from rich.table import Table
+
+from benchmarks.service_process import ServiceProcess, served
+from service.inference.driving_frame import driving_frame
+
+HERE: Final = Path(__file__).parent
+PINNED: Final = ("--inference-workers", "1", "--threads-per-worker", "1", "--max-batch-frames", "1")
+QUIET: Final = ("--drain-seconds", "0", "--access-log-level", "debug")
+IMPORTS: Final = (sys.executable, "-c", "import service.app, service.server")
+CLIENTS: Final = 16
+MIB: Final = 1024.0
+
+
+@dataclass(frozen=True, slots=True)
+class Memory:
+    """What one process holds, in MiB: resident, its share of it, and the most it ever held."""
+
+    process: str
+    resident_mib: float
+    own_mib: float
+    highest_mib: float
+
+
+@dataclass(frozen=True, slots=True)
+class Start:
+    """One start of a service with so many processes."""
+
+    workers: int
+    seconds_to_ready: float
+    when_ready: list[Memory]
+    after_load: list[Memory]
+
+
+def start(workers: int, frames: int) -> Start:
+    """Start, look, load, look again."""
+    with served("--workers", str(workers), *PINNED, *QUIET) as service:
+        seconds = service.ready_s - service.started_s
+        _wait_for_all(service, workers)
+        when_ready = memory(service.process.pid)
+        _load(service.url, frames)
+        after_load = memory(service.process.pid)
+        service.end()
+    return Start(workers, round(seconds, 3), when_ready, after_load)
+
+
+def memory(parent: int) -> list[Memory]:
+    """Each process of a service, the parent first."""
+    children = [int(child) for child in Path(f"/proc/{parent}/task/{parent}/children").read_text().split()]
+    names = ["parent" if children else "process", *(f"worker {number}" for number in range(len(children)))]
+    return [_memory_of(pid, name) for pid, name in zip((parent, *children), names, strict=True)]
+
+
+def _memory_of(pid: int, name: str) -> Memory:
+    status = _kibibytes(Path(f"/proc/{pid}/status"))
+    rollup = _kibibytes(Path(f"/proc/{pid}/smaps_rollup"))
+    figures = (status["VmRSS"], rollup["Pss"], status["VmHWM"])
+    return Memory(name, *(round(kibibytes / MIB, 1) for kibibytes in figures))
+
+
+def _kibibytes(file: Path) -> dict[str, int]:
+    rows = [line.split() for line in file.read_text().splitlines() if line.endswith(" kB")]
+    return {row[0].rstrip(":"): int(row[1]) for row in rows}
+
+
+def _wait_for_all(service: ServiceProcess, workers: int) -> None:
+    while f"roadcue_processes {workers}.0" not in httpx.get(f"{service.url}/metrics").text:
+        time.sleep(0.05)
+
+
+def _load(url: str, frames: int) -> None:
+    frame = driving_frame()
+    with httpx.Client(timeout=60, limits=httpx.Limits(max_connections=CLIENTS)) as client:
+
+        def post(_: int) -> int:
+            return client.post(f"{url}/predict", content=frame, headers={"Content-Type": "image/jpeg"}).status_code
+
+        with ThreadPoolExecutor(CLIENTS) as pool:
+            statuses = set(pool.map(post, range(frames)))
+    if statuses - {httpx.codes.OK}:
+        raise RuntimeError(f"the service answered {sorted(statuses)}")
+
+
+def seconds_to_import() -> float:
+    """What the interpreter and all imports of one process take."""
+    started_s = time.monotonic()
+    subprocess.run(IMPORTS, check=True)  # noqa: S603 - our own command
+    return round(time.monotonic() - started_s, 3)
+
+
+def table(starts: Sequence[Start], imports: Sequence[float]) -> Table:
+    """Medians and worst cases for each number of processes."""
+    title = f"interpreter and imports alone: {statistics.median(imports):.2f} s"
+    shown = Table("processes", "ready s (median)", "slowest", "MiB", "once ready", "after load", "highest", title=title)
+    for workers in sorted({one.workers for one in starts}):
+        of_it = [one for one in starts if one.workers == workers]
+        seconds = [one.seconds_to_ready for one in of_it]
+        times = [str(workers), f"{statistics.median(seconds):.2f}", f"{max(seconds):.2f}"]
+        for number, first in enumerate(of_it[0].after_load):
+            ready, loaded = ([getattr(one, when)[number] for one in of_it] for when in ("when_ready", "after_load"))
+            highest = max(held.highest_mib for held in loaded)
+            shown.add_row(*times, first.process, _held(ready), _held(loaded), f"{highest:.0f}")
+            times = ["", "", ""]
+    return shown
+
+
+def _held(figures: Sequence[Memory]) -> str:
+    own = max(held.own_mib for held in figures)
+    return f"{max(held.resident_mib for held in figures):.0f} (own {own:.0f})"
+
+
+@click.command(context_settings={"show_default": True})
+@click.option("--times", type=click.IntRange(min=1), default=10, help="Starts for each number of processes.")
+@click.option("--workers", type=click.IntRange(1, 64), multiple=True, default=(1, 2), help="Processes.")
+@click.option("--frames", type=click.IntRange(min=1), default=500, help="Frames of 1280 x 720 to answer.")
+@click.option("--output", type=click.Path(path_type=Path), default=HERE / "startup.json", help="File to write.")
+def main(times: int, workers: Sequence[int], frames: int, output: Path) -> None:
+    """Measure the start and the memory of the service."""
+    seconds_to_import()  # from here on everything is in the page cache
+    imports, starts = [], []
+    for _ in range(times):
+        imports.append(seconds_to_import())
+        starts += [start(number, frames) for number in workers]
+    report = {
+        "date": datetime.now(UTC).isoformat(timespec="seconds"),
+        "command": shlex.join(["python", "-m", "benchmarks.startup", *sys.argv[1:]]),
+        "machine": f"{os.cpu_count()} cores, {platform.machine()}, Python {platform.python_version()}",
+        "plan": shlex.join(PINNED),
+        "seconds_to_import": imports,
+        "starts": [asdict(one) for one in starts],
+    }
+    output.write_text(json.dumps(report, indent=2) + "\n", encoding="utf-8")
+    Console().print(table(starts, imports))
+
+
+if __name__ == "__main__":
+    main()
