@@ -8,6 +8,7 @@ a second signal    ends the drain at once; a third one ends the process without 
 
 import asyncio
 import contextlib
+import gc
 import json
 import logging
 import math
@@ -29,6 +30,8 @@ from service.web.problems import BAD_REQUEST, HEADER_TOO_LARGE, MEDIA_TYPE, PROB
 logger = logging.getLogger(__name__)
 
 MAX_HEAD_BYTES: Final = 64 * 1024
+# What one connection may send before the application takes it: as much as uvloop reads at once.
+READ_AHEAD_BYTES: Final = 256 * 1024
 # What has just connected gets this long to send its request after the port has closed.
 LINGER_SECONDS: Final = 1.0
 POLL_SECONDS: Final = 0.02
@@ -107,6 +110,16 @@ class BoundedProtocol(HttpToolsProtocol):
         self._head_is_open = False
         super().on_headers_complete()
 
+    def on_body(self, body: bytes) -> None:
+        """Some of its body is there; uvicorn would stop and start reading within every larger frame."""
+        cycle: Any = self.cycle
+        if cycle.response_complete:
+            return
+        cycle.body += body
+        if len(cycle.body) > READ_AHEAD_BYTES:
+            self.flow.pause_reading()
+        cycle.message_event.set()
+
     def data_received(self, data: bytes) -> None:
         """Count what belongs to nothing but an unfinished header; the parser would collect it without end."""
         was_open = self._head_is_open
@@ -148,6 +161,15 @@ class BoundedProtocol(HttpToolsProtocol):
         self.transport.close()
 
 
+def spare_collector() -> None:
+    """Take what the start has made out of the garbage collector's sight.
+
+    It lives as long as the process: looking through all of it again and again would stop every thread each time.
+    """
+    gc.collect()
+    gc.freeze()
+
+
 class DrainingServer(uvicorn.Server):
     """uvicorn that drains first; uvicorn itself stops listening the moment SIGTERM comes."""
 
@@ -156,6 +178,7 @@ class DrainingServer(uvicorn.Server):
         self._lifecycle, self._drain_seconds = lifecycle, drain_seconds
         self._signals = 0
         lifecycle.on_failure = self.stop
+        lifecycle.on_open = spare_collector
 
     def stop(self) -> None:
         """End as soon as what runs is finished."""

@@ -125,7 +125,7 @@ class FrameQueue(Generic[Result]):
                 raise RuntimeError("the scheduler is closed")
             self._refuse(len(frames), now_s, deadline_s)
             deadline_s = NEVER if deadline_s is None else deadline_s
-            jobs = [Job[Result](frame, Future(), now_s, deadline_s) for frame in frames]
+            jobs: list[Job[Result]] = [Job(frame, Future(), now_s, deadline_s) for frame in frames]
             self._encoded.update(dict.fromkeys(jobs))
             self._earliest_deadline_s = min(self._earliest_deadline_s, deadline_s)
             self._encoded_came.notify(len(jobs))

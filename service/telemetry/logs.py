@@ -74,7 +74,9 @@ def _fields(record: logging.LogRecord) -> dict[str, Any]:
 
 
 def _field(value: object) -> str:
-    text = f"{value:g}" if isinstance(value, float) else str(value)
+    if isinstance(value, int | float):
+        return f"{value:g}" if isinstance(value, float) else str(value)
+    text = str(value)
     plain = text.isascii() and text.isprintable() and not set(text) & set(' "=')
     return text if plain and text else json.dumps(text)
 

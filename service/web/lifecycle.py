@@ -31,6 +31,7 @@ class Lifecycle:
         self.draining = False
         self.failure: StartupError | None = None
         self.on_failure: Callable[[], None] = lambda: None
+        self.on_open: Callable[[], None] = lambda: None
         self._serving: Serving | None = None
         self._retry_after_s = retry_after_s
         self._clock, self._started_s = clock, clock()
@@ -55,6 +56,7 @@ class Lifecycle:
     def open(self, serving: Serving) -> None:
         """The model is loaded, tested and warm."""
         self._serving = serving
+        self.on_open()
 
     def fail(self, error: StartupError) -> None:
         """The model cannot be loaded; the process is to end."""

@@ -14,6 +14,7 @@ from service.inference.scheduling import FrameScheduler
 from service.web.awaited_frames import AwaitedFrames, Outcome
 from service.web.deadlines import HEADER as TIMEOUT
 from service.web.deadlines import documented_timeout
+from service.web.direct_route import DirectRoute
 from service.web.frame_record import offer_frames, record_frames, record_times
 from service.web.lifecycle import Serving
 from service.web.problem_documents import documented_problems
@@ -22,7 +23,7 @@ from service.web.schemas import FrameAnswer, FrameProblem, PredictReply, Problem
 from service.web.uploads import RAW_TYPES, UploadedFrame, read_frames
 
 logger = logging.getLogger(__name__)
-router = APIRouter(tags=["frames"])
+router = APIRouter(tags=["frames"], route_class=DirectRoute)
 
 # What nginx logs for a client that left; nobody receives it.
 CLIENT_LEFT: Final = 499
@@ -75,7 +76,6 @@ _PROBLEMS: Final = documented_problems(
     summary="Tell which labels are in one or many frames",
     response_model=PredictReply,
     responses=_PROBLEMS,
-    # Declared here and read by hand: FastAPI would resolve arguments for every request, also for those it refuses.
     openapi_extra={"requestBody": _BODY, "parameters": [_EVIDENCE, documented_timeout()]},
 )
 async def predict(request: Request) -> Response:

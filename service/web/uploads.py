@@ -13,7 +13,7 @@ import re
 import time
 from collections.abc import AsyncGenerator, AsyncIterator, Iterator, Mapping
 from contextlib import aclosing, asynccontextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Final
 from urllib.parse import unquote
 
@@ -253,8 +253,9 @@ class _Part:
     text_field: str | None = None
     may_be_blank: bool = False
     received: int = 0
-    # One block and not a list of chunks: a client may send its bytes one by one.
-    kept: bytearray = field(default_factory=bytearray)
+    # The first chunk as it came, as most frames are one; then one block and not a list of chunks: a client may send its
+    # bytes one by one.
+    kept: bytes | bytearray = b""
 
     @property
     def too_large(self) -> bool:
@@ -264,17 +265,24 @@ class _Part:
         self.received += len(chunk)
         if self.too_large:
             self.share.give_back(len(self.kept))
-            self.kept.clear()
+            self.kept = b""
         else:
             self.share.take(len(chunk))
-            self.kept += chunk
+            self._keep(chunk)
 
     def frame(self) -> UploadedFrame:
         if self.too_large:
             return UploadedFrame(self.name, b"", frame_too_large(self.name, self.received, self.limit))
-        data = bytes(self.kept)
-        self.kept.clear()
+        data, self.kept = bytes(self.kept), b""
         return UploadedFrame(self.name, data)
+
+    def _keep(self, chunk: bytes) -> None:
+        if not self.kept:
+            self.kept = chunk
+            return
+        if isinstance(self.kept, bytes):
+            self.kept = bytearray(self.kept)
+        self.kept += chunk
 
 
 class _Form:

@@ -1,6 +1,7 @@
 """Real sockets before an application that is full, slow or left alone; its model waits for a gate."""
 
 import asyncio
+import gc
 import json
 import random
 import socket
@@ -143,6 +144,7 @@ def open_service(model: Path, gated: GatedSession) -> OpenService:
                 service.drop_all()
                 server.stop()
                 await serving
+                gc.unfreeze()  # what outlives a server outlives no test
 
     return open_
 
@@ -335,3 +337,10 @@ async def test_hundreds_of_clients_that_leave_at_random_leave_nothing_behind(
         await asyncio.gather(*[leave_often() for _ in range(16)])
         assert {status for statuses in await staying for status in statuses} <= {200, 429}
         await wait_until(service.is_idle)
+
+
+async def test_collector_leaves_alone_what_the_start_has_made(open_service: OpenService) -> None:
+    """A full collection would stop every thread while it looks through the modules and the routes once more."""
+    before = gc.get_freeze_count()
+    async with open_service():
+        assert gc.get_freeze_count() > before + 10_000
