@@ -53,7 +53,8 @@ class Settings(BaseSettings):
         description="Frames worked on at the same time in one process; 0 lets the start-up measurement choose",
     )
     cuda_graphs: Literal["on", "off"] = Field(
-        "off", description="On CUDA, `on` records the run of each batch size once and replays it; measure what is faster"
+        "off",
+        description="On CUDA, `on` records the run of each batch size once and replays it; measure what is faster",
     )
     threads_per_worker: int = Field(
         0,
@@ -65,7 +66,8 @@ class Settings(BaseSettings):
         0,
         ge=0,
         le=256,
-        description="Frames that are inferred at once; 1 infers each on its own, 0 lets the start-up measurement choose",
+        description="Frames that are inferred at once; 1 infers each on its own, 0 lets the start-up measurement "
+        "choose",
     )
     tuning_seconds: float = Field(
         3.0,
@@ -90,7 +92,7 @@ class Settings(BaseSettings):
         128,
         ge=1,
         le=100_000,
-        description="Frames that may wait for a worker; a request for which there is no room is answered with 429",
+        description="Frames that may wait in each process; a request for which there is no room is answered with 429",
     )
     max_frames_per_request: int = Field(64, ge=1, le=10_000, description="Frames that one request may hold")
     max_frame_bytes: int = Field(16 * MIB, ge=1024, le=1024 * MIB, description="Bytes that one encoded frame may hold")
@@ -108,8 +110,8 @@ class Settings(BaseSettings):
         512 * MIB,
         ge=1024,
         le=1024 * 1024 * MIB,
-        description="Bytes of frames that all requests together may hold in memory, from their arrival until their "
-        "answer; a request for which there is no room is answered with 429",
+        description="Bytes of frames that all requests of one process together may hold in memory, from their arrival "
+        "until their answer; a request for which there is no room is answered with 429",
     )
     upload_timeout_seconds: float = Field(
         60.0, ge=0.1, le=3600, description="Seconds in which a request must have arrived; else it is answered with 408"

@@ -5,6 +5,8 @@ import json
 import re
 import signal
 import socket
+import subprocess
+import sys
 import time
 from collections.abc import Callable, Iterator
 from contextlib import closing
@@ -38,6 +40,14 @@ def received(connection: socket.socket, until: bytes | None = None) -> bytes:
 def chunk(data: bytes) -> bytes:
     """A chunk of RFC 9112, 7.1."""
     return b"%x\r\n%b\r\n" % (len(data), data)
+
+
+# What other commands need, and libraries of training: each would cost start-up time and memory in every process.
+NOT_FOR_SERVING = (
+    *("torch", "model_training", "onnx", "scipy", "matplotlib", "sklearn", "pandas"),
+    *("httpx", "rich", "av", "pyarrow", "lxml", "selenium", "pytest", "opentelemetry.sdk"),
+    *("service.cli", "service.client", "service.commands", "service.scoring", "service.answer_page"),
+)
 
 
 @pytest.fixture
@@ -111,6 +121,14 @@ def test_upload_that_never_ends_does_not_hold_the_process(start_server: StartSer
     assert reply.startswith(b"HTTP/1.1 503 ")
     assert b'"code":"draining"' in reply
     assert not any("Traceback" in line for line in server.lines)
+
+
+def test_serving_imports_only_what_it_uses() -> None:
+    """In a process of its own: what a test imports does not count."""
+    source = "import sys, service.app, service.server; print('\\n'.join(sys.modules))"
+    imported = subprocess.run([sys.executable, "-c", source], capture_output=True, text=True, check=True).stdout.split()
+    assert "service.inference.session" in imported
+    assert [name for name in NOT_FOR_SERVING if name in imported] == []
 
 
 def test_port_in_use_is_one_clear_line_and_code_1(start_server: StartServer) -> None:
