@@ -32,6 +32,7 @@ class Deployment:
     project: str
     tag: str
     port: int
+    workers: int = 1
 
     @property
     def url(self) -> str:
@@ -39,7 +40,8 @@ class Deployment:
 
     @property
     def environment(self) -> dict[str, str]:
-        return {**os.environ, "TAG": self.tag, "PUBLISHED_PORT": str(self.port)}
+        given = {"TAG": self.tag, "PUBLISHED_PORT": str(self.port), "WORKERS": str(self.workers)}
+        return {**os.environ, **given}
 
     def command(self, *arguments: str) -> list[str]:
         return ["docker", "compose", "--project-name", self.project, *arguments]
@@ -110,9 +112,10 @@ def image(engine: None) -> Iterator[str]:
 
 
 @contextmanager
-def deployed(image: str) -> Iterator[Deployment]:
+def deployed(image: str, workers: int = 1) -> Iterator[Deployment]:
     """A started, healthy compose project; the container's log is shown when it does not become healthy."""
-    deployment = Deployment(f"roadcue-test-{uuid.uuid4().hex[:12]}", image.partition(":")[2], free_port())
+    name, tag = f"roadcue-test-{uuid.uuid4().hex[:12]}", image.partition(":")[2]
+    deployment = Deployment(name, tag, free_port(), workers)
     try:
         start = deployment.command("up", "--detach", "--wait", "--wait-timeout", str(START_LIMIT_S))
         started = subprocess.run(start, cwd=REPOSITORY, env=deployment.environment, capture_output=True, text=True)

@@ -1,6 +1,7 @@
 """The image and the compose file do what the README says: small, locked down, healthy, polite at the end."""
 
 import math
+import re
 import subprocess
 import threading
 import time
@@ -92,9 +93,11 @@ def test_the_largest_allowed_frames_on_every_worker_leave_the_service_alive(depl
     assert not deployment.state()["OOMKilled"]
 
 
-def test_sigterm_under_load_loses_no_request_and_exits_with_0(image: str, frame: bytes) -> None:
+@pytest.mark.parametrize("workers", [1, 2])
+def test_sigterm_under_load_loses_no_request_and_exits_with_0(image: str, frame: bytes, workers: int) -> None:
     """Clients post until readiness says 503, then once more on new connections: every request is answered 200."""
-    with deployed(image) as deployment:
+    with deployed(image, workers) as deployment:
+        wait_until(lambda: processes(deployment) == workers)
         with load(deployment, frame) as (answers, draining):
             wait_until(lambda: sum(answers.values()) >= 20 * CLIENTS)
             stop = subprocess.Popen(deployment.command("stop"), cwd=REPOSITORY, env=deployment.environment)
@@ -105,6 +108,12 @@ def test_sigterm_under_load_loses_no_request_and_exits_with_0(image: str, frame:
         assert set(answers) == {200}
         assert live_while_draining == 200
         assert deployment.state()["ExitCode"] == 0
+
+
+def processes(deployment: Deployment) -> int:
+    """How many serve, as /metrics counts them."""
+    text = httpx.get(f"{deployment.url}/metrics", timeout=WAIT_LIMIT_S).text
+    return int(float(re.findall(r"^roadcue_processes (\S+)$", text, re.MULTILINE)[0]))
 
 
 @contextmanager
