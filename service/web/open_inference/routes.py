@@ -13,6 +13,7 @@ from service.inference.decoding import Incoming
 from service.inference.detector import Detection
 from service.web.awaited_frames import AwaitedFrames, Outcome
 from service.web.deadlines import HEADER as TIMEOUT
+from service.web.direct_route import DirectRoute
 from service.web.frame_record import offer_frames, record_frames, record_times
 from service.web.lifecycle import Lifecycle, Serving
 from service.web.open_inference.body import HEADER_LENGTH, InferenceBody, header_length, opened
@@ -203,6 +204,7 @@ for _path in MODEL_PATHS:
         f"{_path}/infer",
         infer,
         methods=["POST"],
+        route_class_override=DirectRoute,
         openapi_extra=documented_inference(_path),
         responses=documented_errors(*INFERENCE_ERRORS),
         response_class=Response,
