@@ -40,8 +40,8 @@ class Page:
         return self.browser.execute_script(script, *arguments)
 
     def call(self, module: str, expression: str) -> Any:
-        """What an expression of JavaScript gives that knows `module` as `m`; an error as {"error": ..., its members}."""
-        script = """const [url, expression, done] = arguments;
+        """What an expression of JavaScript gives that knows `module` as `m`; an error as its message and members."""
+        script = """const [url, done] = arguments;
             import(url).then((m) => expression(m)).then(done, (e) => done({error: e.message, ...e}));"""
         return self.browser.execute_async_script(
             script.replace("expression(m)", expression), f"{self.url}playground/{module}"
@@ -94,8 +94,9 @@ class Page:
     def overlay(self, x: float, y: float) -> list[int]:
         """Red, green, blue and opacity of the overlay at a share of its width and height."""
         script = """const canvas = document.getElementById('overlay'), [x, y] = arguments;
-            const context = canvas.getContext('2d');
-            return [...context.getImageData(Math.floor(x * canvas.width), Math.floor(y * canvas.height), 1, 1).data]"""
+            const pixel = new OffscreenCanvas(1, 1).getContext('2d', {willReadFrequently: true});
+            pixel.drawImage(canvas, -Math.floor(x * canvas.width), -Math.floor(y * canvas.height));
+            return [...pixel.getImageData(0, 0, 1, 1).data];"""
         return list(self.run(script, x, y))
 
     def complaints(self, but: str = "\0") -> list[str]:

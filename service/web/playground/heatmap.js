@@ -4,19 +4,19 @@ const TAPS = 4;
 // About as many pixels along the longer side, however coarse the grid is.
 const LONGER_SIDE_PX = 448;
 
-// Turbo (A. Mikhailov, 2019), in the polynomial form that its author published; the reports use the same scale.
+// Turbo (A. Mikhailov, 2019), the scale of the reports too: every sixteenth of its 256 colours, and the last.
 const TURBO = [
-  [0.13572138, 4.6153926, -42.66032258, 132.13108234, -152.94239396, 59.28637943],
-  [0.09140261, 2.19418839, 4.84296658, -14.18503333, 4.27729857, 2.82956604],
-  [0.1066733, 12.64194608, -60.58204836, 110.36276771, -89.90310912, 27.34824973],
-];
+  "30123b", "4040a2", "466be3", "4294ff", "28bceb", "18ddc2",
+  "32f298", "6dfe62", "a4fc3c", "cdec34", "eecf3a", "fdac34",
+  "fb7e21", "eb500e", "d02f05", "a91601", "7a0403",
+].map((colour) => [0, 2, 4].map((place) => parseInt(colour.slice(place, place + 2), 16)));
+const STOPS = TURBO.map((_, index) => Math.min(255, 16 * index) / 255);
 
 // Red, green and blue in 0..255 of a value in 0..1.
 export function colourOf(value) {
-  return TURBO.map((terms) => {
-    const sum = terms.reduceRight((total, term) => total * value + term, 0);
-    return Math.round(255 * Math.min(1, Math.max(0, sum)));
-  });
+  const above = Math.max(1, STOPS.findIndex((stop) => stop >= value));
+  const share = (value - STOPS[above - 1]) / (STOPS[above] - STOPS[above - 1]);
+  return TURBO[above].map((level, channel) => Math.round(share * level + (1 - share) * TURBO[above - 1][channel]));
 }
 
 const COLOURS = Array.from({ length: 256 }, (_, level) => colourOf(level / 255));

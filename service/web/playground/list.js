@@ -6,6 +6,7 @@ import { canRetry, isOpen } from "./frames.js";
 import { download, framesAsCsv, framesAsJson } from "./tables.js";
 
 const GATHER_MS = 120;
+const COUNTDOWN_MS = 500;
 const ORDERS = [["added", "as added"], ["name", "name"]];
 const naturally = new Intl.Collator(undefined, { numeric: true });
 
@@ -155,6 +156,7 @@ export class List extends EventTarget {
     byId("retry").hidden = Boolean(open.length) || !all.some(canRetry);
     byId("clear").disabled = byId("csv").disabled = byId("json").disabled = !all.length;
     setText(byId("count"), refused ? refusalIn(refused) : countIn(all, open, this.shown));
+    if (refused) setTimeout(this.#gathered, COUNTDOWN_MS);
     byId("nothing").hidden = Boolean(this.shown.length);
     setText(byId("nothing"), all.length ? "No frame passes the filter." : "Frames that you add or keep appear here.");
   }

@@ -50,7 +50,8 @@ async function ask(path, options, blob) {
 
 async function fail(error, blob) {
   if (error.name === "AbortError") throw error;
-  const isReadable = !blob || (await blob.slice(0, 1).arrayBuffer().then(() => true, () => false));
+  // Read whole: of a file that was deleted, a part is read as empty without a complaint.
+  const isReadable = !blob || (await blob.arrayBuffer().then(() => true, () => false));
   throw new ServiceProblem(isReadable ? lost() : gone());
 }
 

@@ -1,6 +1,5 @@
 """The answer page in a real browser: keys are pressed, labels.csv is read back."""
 
-import shutil
 import threading
 from collections.abc import Iterator
 from pathlib import Path
@@ -8,7 +7,6 @@ from pathlib import Path
 import pytest
 import uvicorn
 from selenium import webdriver
-from selenium.webdriver.chrome.service import Service
 from selenium.webdriver.common.by import By
 from selenium.webdriver.common.keys import Keys
 from selenium.webdriver.support.ui import WebDriverWait
@@ -17,8 +15,11 @@ from service.answer_page.app import create_answer_page
 from service.label_folder.folder import LabelFolder
 from service.label_folder.intake import UncertainFrame
 from service.server import listen
+from tests.browser.chromium import opened_chromium
 from tests.service.conftest import encoded
 from tests.service.label_folder.frames import ROOMY, edited, rows, uncertain
+
+pytestmark = pytest.mark.browser
 
 PATIENCE_S = 30
 
@@ -26,17 +27,8 @@ PATIENCE_S = 30
 @pytest.fixture(scope="module")
 def browser() -> Iterator[webdriver.Chrome]:
     """Chromium without a window."""
-    driver, chromium = shutil.which("chromedriver"), shutil.which("chromium")
-    if not driver or not chromium:
-        pytest.skip("needs chromium and chromedriver; on Debian: apt install chromium chromium-driver")
-    options = webdriver.ChromeOptions()
-    options.binary_location = chromium
-    for flag in ("--headless=new", "--no-sandbox", "--disable-dev-shm-usage", "--disable-gpu"):
-        options.add_argument(flag)
-    options.set_capability("goog:loggingPrefs", {"browser": "ALL"})
-    opened = webdriver.Chrome(options, Service(driver))
-    yield opened
-    opened.quit()
+    with opened_chromium() as opened:
+        yield opened
 
 
 def frame(colour: int, **near: float) -> UncertainFrame:
