@@ -9,20 +9,17 @@ Nothing is written to disk, nothing beyond a limit is kept in memory, and nobody
 
 import asyncio
 import math
-import re
 import time
 from collections.abc import AsyncGenerator, AsyncIterator, Iterator, Mapping
 from contextlib import aclosing, asynccontextmanager
 from dataclasses import dataclass
 from typing import Final
-from urllib.parse import unquote
 
 from fastapi import Request
 from multipart import (
     MultipartError,
     MultipartSegment,
     PushMultipartParser,
-    content_disposition_unquote,
     parse_options_header,
 )
 
@@ -39,17 +36,12 @@ from service.errors import (
     UnsupportedContentType,
     UploadTimeout,
 )
+from service.web.file_names import as_utf8, file_name
 from service.web.upload_memory import UploadShare
 
 MULTIPART: Final = "multipart/form-data"
 RAW_TYPES: Final = ("image/jpeg", "image/png", "image/webp", "application/octet-stream")
 FIELDS: Final = ("file", "files")
-DEFAULT_NAME: Final = "frame"
-# The longest file name that common file systems hold.
-MAX_NAME_LENGTH: Final = 255
-EXTENDED_NAME: Final = re.compile(
-    r"filename\*\s*=\s*(?P<charset>[\w-]+)'[^']*'(?P<value>[^;\s]+)", re.ASCII | re.IGNORECASE
-)
 
 
 @dataclass(frozen=True, slots=True)
@@ -108,36 +100,6 @@ async def _read(request: Request, limits: UploadLimits, share: UploadShare) -> l
     raise _unsupported_type(request.headers.get("content-type"))
 
 
-def file_name(disposition: str | None, default: str = DEFAULT_NAME) -> str:
-    """The bare file name of a Content-Disposition header, without folders and control characters.
-
-    >>> file_name('form-data; name="file"; filename="../../a b.jpg"')
-    'a b.jpg'
-    >>> file_name("attachment; filename*=UTF-8''stra%C3%9Fe.jpg")
-    'straße.jpg'
-    """
-    given = _extended_name(disposition) or _plain_name(disposition) if disposition else ""
-    bare = given.replace("\\", "/").rpartition("/")[2]
-    printable = "".join(character for character in bare if character.isprintable()).strip()
-    return printable[:MAX_NAME_LENGTH] or default
-
-
-def _plain_name(disposition: str) -> str:
-    _, options = parse_options_header(disposition, unquote=content_disposition_unquote)
-    return str(options.get("filename", ""))
-
-
-def _extended_name(disposition: str) -> str:
-    """`filename*` of RFC 8187; browsers do not send it in forms, several HTTP libraries do."""
-    found = EXTENDED_NAME.search(disposition)
-    if found is None:
-        return ""
-    try:
-        return unquote(found["value"], encoding=found["charset"])
-    except LookupError:
-        return ""
-
-
 def _refuse_encoding(headers: Mapping[str, str]) -> None:
     encoding = headers.get("content-encoding", "identity").strip().lower()
     if encoding not in ("", "identity"):
@@ -157,14 +119,6 @@ def _announced_bytes(headers: Mapping[str, str]) -> int:
     """Content-Length in bytes; 0 where there is none (chunked bodies are counted as they arrive)."""
     length = headers.get("content-length", "")
     return int(length) if length.isascii() and length.isdecimal() else 0
-
-
-def _as_utf8(header: str | None) -> str | None:
-    """A header as UTF-8 where its bytes are; HTTP hands headers over as Latin-1."""
-    try:
-        return header.encode("latin-1").decode() if header else header
-    except UnicodeDecodeError:
-        return header
 
 
 def request_too_large(received: int, limit: int) -> RequestTooLarge:
@@ -214,7 +168,7 @@ async def chunks_within(request: Request, limit: int) -> AsyncGenerator[bytes, N
 
 
 async def _read_raw(request: Request, limits: UploadLimits, share: UploadShare) -> UploadedFrame:
-    part = _Part(file_name(_as_utf8(request.headers.get("content-disposition"))), limits.max_frame_bytes, share)
+    part = _Part(file_name(as_utf8(request.headers.get("content-disposition"))), limits.max_frame_bytes, share)
     announced = _announced_bytes(request.headers)
     if announced > part.limit:
         raise frame_too_large(part.name, announced, part.limit)

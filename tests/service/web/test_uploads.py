@@ -22,7 +22,7 @@ from service.errors import (
     UploadTimeout,
 )
 from service.web.upload_memory import UploadMemory, UploadShare
-from service.web.uploads import UploadedFrame, UploadLimits, file_name, read_frames
+from service.web.uploads import UploadedFrame, UploadLimits, read_frames
 
 pytestmark = pytest.mark.anyio
 
@@ -257,32 +257,6 @@ async def test_compressed_body_is_refused() -> None:
 
 async def test_identity_encoding_is_no_encoding() -> None:
     assert await frames_of(b"x", "image/png", **{"Content-Encoding": "identity"}) == [UploadedFrame("frame", b"x")]
-
-
-@pytest.mark.parametrize(
-    ("disposition", "name"),
-    [
-        (None, "frame"),
-        ("form-data", "frame"),
-        ('form-data; filename="a.jpg"', "a.jpg"),
-        ("form-data; filename=a.jpg", "a.jpg"),
-        ('form-data; filename="../../etc/passwd"', "passwd"),
-        ('form-data; filename="C:\\\\fakepath\\\\a.jpg"', "a.jpg"),
-        ('form-data; filename="/"', "frame"),
-        ('form-data; filename="straße 1.jpg"', "straße 1.jpg"),
-        ('form-data; filename="say %22hi%22.jpg"', 'say "hi".jpg'),
-        ('form-data; filename="say \\"hi\\".jpg"', 'say "hi".jpg'),
-        ('form-data; filename="a\x00b\x1b[31m\u202e.jpg"', "ab[31m.jpg"),
-        ("form-data; filename=\"plain.jpg\"; filename*=UTF-8''stra%C3%9Fe.jpg", "straße.jpg"),
-        ("form-data; filename*=UTF-8''..%2F..%2Fa.jpg", "a.jpg"),
-        ("form-data; filename*=unknown-charset''a%FF.jpg", "frame"),
-        ("form-data; filename=plain.jpg; filename*=unknown-charset''a%20.jpg", "plain.jpg"),
-        ("form-data; filename*=UTF-8''a%FF.jpg", "a\ufffd.jpg"),
-        (f'form-data; filename="{"x" * 1000}"', "x" * 255),
-    ],
-)
-def test_file_name_is_bare_and_printable(disposition: str | None, name: str) -> None:
-    assert file_name(disposition) == name
 
 
 async def test_stream_is_closed_behind_a_refused_request() -> None:
