@@ -4,6 +4,7 @@ FROM python:3.11-slim-bookworm AS build
 WORKDIR /source
 RUN python -m venv --without-pip /opt/roadcue
 COPY pyproject.toml constraints.txt LICENSE ./
+COPY distributions distributions
 ARG LIBRARIES=cpu
 
 # The dependencies come first, with an empty package in place of ours: they stay cached while the code changes.
@@ -12,11 +13,11 @@ RUN case "$LIBRARIES" in \
         cuda) extras="[cuda]" ;; \
         *) echo "LIBRARIES is '$LIBRARIES'; allowed are cpu and cuda" >&2; exit 2 ;; \
     esac \
-    && mkdir service model_training \
+    && mkdir service \
     && echo '__version__ = "0"' > service/__init__.py \
-    && touch README.md model_training/__init__.py \
+    && touch README.md \
     && pip --python /opt/roadcue/bin/python install --no-cache-dir --constraint constraints.txt ".$extras" \
-    && rm -r service model_training README.md
+    && rm -r service README.md
 
 # onnxruntime-gpu is one binary for both: it serves on the CPU without these 270 MB, as on any machine without a GPU.
 # The plain onnxruntime would be as small, but then the image ran another build than the one that the lock and the

@@ -84,5 +84,5 @@ $(VENV)/.serving: pyproject.toml constraints.txt | $(BIN)/python
 
 $(VENV)/.complete: pyproject.toml constraints.txt | $(BIN)/python
 	@echo "Installing what serving, training and testing need into $(VENV) (PyTorch with CUDA: about 6 GB) ..." >&2
-	@$(PIP_INSTALL) --editable '.[training,dev,otel]'
+	@$(PIP_INSTALL) --editable '.[training,dev,otel,parquet,video]'
 	@touch $(VENV)/.serving $@

@@ -1,7 +1,5 @@
 """roadcue-train: from labelled frames to one model file, one subcommand per step."""
 
-from functools import cached_property
-from importlib import import_module
 from typing import Any
 
 import click
@@ -9,6 +7,8 @@ import click
 from model_training.errors import TrainingError
 from service import __version__
 from service.errors import StartupError
+from service.lazy_commands import lazy_commands
+from service.shell_completion import completion_command
 
 # What `roadcue-train --help` says of each, so that it need not import PyTorch; a test holds it to the command's own.
 SUBCOMMANDS = {
@@ -24,22 +24,6 @@ SUBCOMMANDS = {
 }
 
 
-class Subcommand(click.Command):
-    """Stands for `command` of a module in `model_training.commands`, imported when it is called or asked for help."""
-
-    @cached_property
-    def command(self) -> click.Command:
-        """The command itself."""
-        found = import_module(f"model_training.commands.{self.name}").command
-        if not isinstance(found, click.Command):
-            raise TypeError(f"model_training.commands.{self.name}.command is no command but {found!r}")
-        return found
-
-    def make_context(self, *arguments: Any, **extra: Any) -> click.Context:
-        """The context of the command itself, in which click goes on."""
-        return self.command.make_context(*arguments, **extra)
-
-
 class _Commands(click.Group):
     """Prints errors that we raise on purpose as one line, and exits with code 1."""
 
@@ -52,8 +36,12 @@ class _Commands(click.Group):
 
 @click.group(
     cls=_Commands,
-    commands={name: Subcommand(name, help=promise) for name, promise in SUBCOMMANDS.items()},
+    commands={
+        **lazy_commands("model_training.commands", SUBCOMMANDS),
+        "completion": completion_command("roadcue-train"),
+    },
     context_settings={"help_option_names": ["-h", "--help"], "show_default": True},
+    epilog="Exit codes: 0 done; 1 failed; 2 wrong arguments.",
 )
 @click.version_option(__version__, prog_name="roadcue-train")
 def main() -> None:

@@ -10,6 +10,7 @@
         TuningFileUnusable           figures of execution plans cannot be read or written
         LabelFolderUnusable          uncertain frames are to be kept in a folder that cannot be used
         OutputUnusable               rows cannot be written where they are wanted (command line only)
+        ServiceUnusable              the service that frames are sent to takes none (command line only)
       RequestError                 nothing in this request can be answered
         UnsupportedContentType       the body is neither multipart/form-data nor an image type we read
         UnsupportedContentEncoding   the body is compressed
@@ -97,6 +98,10 @@ class LabelFolderUnusable(StartupError):
 
 class OutputUnusable(StartupError):
     """Rows cannot be written where they are wanted, or those that are there cannot be gone on with."""
+
+
+class ServiceUnusable(StartupError):
+    """The service that frames are sent to cannot be reached, or does not take them."""
 
 
 class RequestError(RoadcueError):

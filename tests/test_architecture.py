@@ -125,6 +125,8 @@ SERVICE_FOR_TRAINING = (
     "service.inference.artifact",
     "service.inference.decoding",
     "service.inference.session",
+    "service.lazy_commands",
+    "service.shell_completion",
 )
 # Who may import a module that others have to do without.
 ONLY_IMPORTED_BY = {

@@ -8,7 +8,7 @@ from typing import Any, Self
 
 
 class Interruption:
-    """A context in which `held_back` puts KeyboardInterrupt off to the end of its block; a second Ctrl-C gets through."""
+    """A context in which `held_back` puts KeyboardInterrupt off to the end of its block; a second one gets through."""
 
     def __init__(self) -> None:
         self._held_back, self._wanted = False, False

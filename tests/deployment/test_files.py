@@ -6,9 +6,12 @@ import re
 import shutil
 import subprocess
 import sys
+import tarfile
 import tomllib
 import zipfile
 from collections.abc import Iterator
+from email import message_from_bytes
+from email.message import Message
 from pathlib import Path
 
 import pytest
@@ -21,21 +24,37 @@ from service.settings import Settings
 from tests.conftest import REPOSITORY
 from tests.deployment.conftest import answers, run
 
+DISTRIBUTIONS = ("roadcue", "roadcue_training")
+
 
 @pytest.fixture(scope="module")
-def wheel(tmp_path_factory: pytest.TempPathFactory) -> Iterator[zipfile.ZipFile]:
-    """The wheel, built from the checkout."""
-    folder = tmp_path_factory.mktemp("wheel")
+def wheels(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, zipfile.ZipFile]]:
+    """The wheels of both distributions, built from the checkout."""
+    folder = tmp_path_factory.mktemp("wheels")
     build = [sys.executable, "-m", "pip", "wheel", "--quiet", "--no-deps", "--no-build-isolation", "--no-index"]
-    run([*build, "--wheel-dir", str(folder), "."])
-    with zipfile.ZipFile(next(folder.glob(f"roadcue-{__version__}-*.whl"))) as opened:
-        yield opened
+    run([*build, "--wheel-dir", str(folder), ".", "./model_training"])
+    opened = {name: zipfile.ZipFile(folder / f"{name}-{__version__}-py3-none-any.whl") for name in DISTRIBUTIONS}
+    yield opened
+    for file in opened.values():
+        file.close()
+
+
+@pytest.fixture(scope="module")
+def wheel(wheels: dict[str, zipfile.ZipFile]) -> zipfile.ZipFile:
+    """The wheel of the service."""
+    return wheels["roadcue"]
 
 
 @pytest.fixture(scope="module")
 def wheel_names(wheel: zipfile.ZipFile) -> list[str]:
-    """The names of the files in the wheel."""
+    """The names of the files in the wheel of the service."""
     return wheel.namelist()
+
+
+@pytest.fixture(scope="module")
+def training_names(wheels: dict[str, zipfile.ZipFile]) -> list[str]:
+    """The names of the files in the wheel of training."""
+    return wheels["roadcue_training"].namelist()
 
 
 @pytest.fixture(scope="module")
@@ -60,43 +79,108 @@ def test_the_constraints_hold_names_and_versions_only() -> None:
     assert [line for line in lines if not re.fullmatch(r"[a-z0-9-]+==[0-9][0-9a-z.+]*", line)] == []
 
 
-def test_the_wheel_holds_both_packages_with_types_licence_and_nothing_else(wheel_names: list[str]) -> None:
-    assert {"service/py.typed", "model_training/py.typed"} <= set(wheel_names)
-    assert f"roadcue-{__version__}.dist-info/licenses/LICENSE" in wheel_names
-    assert {name.split("/")[0] for name in wheel_names} == {
-        "service",
-        "model_training",
-        f"roadcue-{__version__}.dist-info",
-    }
-
-
-def test_the_wheel_holds_the_model_with_its_card_and_the_page_of_the_data_report(wheel_names: list[str]) -> None:
-    """What is no Python and has to work where there is no checkout."""
-    needed = {"service/models/street.onnx", "service/models/street.md", "model_training/data_report.html"}
-    assert needed <= set(wheel_names)
-
-
-def test_the_wheel_leaves_notes_and_tests_behind(wheel_names: list[str]) -> None:
-    """Notes on training this project's own model serve nobody who installed it."""
-    assert [name for name in wheel_names if name.startswith("model_training/") and name.endswith(".md")] == []
+def test_the_wheel_holds_the_service_with_types_and_licence_and_nothing_else(wheel_names: list[str]) -> None:
+    """No tests, and no training code for whoever only serves."""
+    about = f"roadcue-{__version__}.dist-info"
+    assert {"service/py.typed", f"{about}/licenses/LICENSE"} <= set(wheel_names)
+    assert {name.split("/")[0] for name in wheel_names} == {"service", about}
     assert [name for name in wheel_names if "test" in name] == []
 
 
-def test_the_wheel_presents_itself_with_the_readme_and_starts_training_where_libraries_are_named(
-    wheel: zipfile.ZipFile,
+def test_the_wheel_holds_the_models_with_their_card_and_the_pages(wheel_names: list[str]) -> None:
+    """What is no Python and has to work where there is no checkout."""
+    models = {f"service/models/street{end}" for end in (".onnx", ".int8.onnx", ".float16.onnx", ".md")}
+    pages = {"service/answer_page/page.html", "service/web/playground/page.html"}
+    assert models | pages <= set(wheel_names)
+
+
+def test_the_wheel_of_training_holds_its_code_with_types_and_licence_and_nothing_else(
+    training_names: list[str],
 ) -> None:
-    about = f"roadcue-{__version__}.dist-info"
-    assert (REPOSITORY / "README.md").read_text(encoding="utf-8") in wheel.read(f"{about}/METADATA").decode()
-    scripts = wheel.read(f"{about}/entry_points.txt").decode().splitlines()
-    assert "roadcue-train = model_training.entry_point:main" in scripts
+    """Notes on training this project's own model serve nobody who installed it."""
+    about = f"roadcue_training-{__version__}.dist-info"
+    assert {"model_training/py.typed", "model_training/LICENSE", "model_training/cli.py"} <= set(training_names)
+    assert {name.split("/")[0] for name in training_names} == {"model_training", about}
+    assert [name for name in training_names if name.endswith((".md", "pyproject.toml")) or "test" in name] == []
+
+
+def test_the_wheel_of_training_holds_every_tracked_file_but_its_notes(training_names: list[str]) -> None:
+    """The pages of the reports are not Python and easily left out."""
+    missing = [name for name in tracked_files("model_training") if name not in training_names]
+    assert [name for name in missing if not name.endswith((".md", "pyproject.toml"))] == []
+
+
+def test_both_wheels_have_one_version_and_need_each_other_in_it(wheels: dict[str, zipfile.ZipFile]) -> None:
+    service, training = (metadata_of(wheels[name]) for name in DISTRIBUTIONS)
+    assert service["Version"] == training["Version"] == __version__
+    assert training.get_all("Requires-Dist") == [f"roadcue[training]=={__version__}"]
+    extra = [need for need in service.get_all("Requires-Dist", []) if need.startswith("roadcue-training")]
+    # From a checkout: what it is built from lies there.
+    assert extra == [f"roadcue-training @ {(REPOSITORY / 'model_training').as_uri()} ; extra == 'training'"]
+
+
+def test_each_wheel_has_its_own_command(wheels: dict[str, zipfile.ZipFile]) -> None:
+    scripts = {
+        name: wheels[name].read(f"{name}-{__version__}.dist-info/entry_points.txt").decode().splitlines()[1:]
+        for name in DISTRIBUTIONS
+    }
+    assert scripts == {
+        "roadcue": ["roadcue = service.cli:main"],
+        "roadcue_training": ["roadcue-train = model_training.entry_point:main"],
+    }
+
+
+def test_the_wheel_presents_itself_with_the_readme(wheel: zipfile.ZipFile) -> None:
+    text = wheel.read(f"roadcue-{__version__}.dist-info/METADATA").decode()
+    assert (REPOSITORY / "README.md").read_text(encoding="utf-8") in text
+
+
+@pytest.fixture(scope="module")
+def source_archive(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The source distribution, built from the checkout."""
+    folder = tmp_path_factory.mktemp("sdist")
+    run([sys.executable, "-m", "build", "--sdist", "--no-isolation", "--outdir", str(folder), "."])
+    return next(folder.glob("*.tar.gz"))
+
+
+def test_the_source_archive_is_complete(source_archive: Path) -> None:
+    """Everything that is tracked but what only this repository's host reads."""
+    with tarfile.open(source_archive) as archive:
+        held = {name.partition("/")[2] for name in archive.getnames()}
+    own = (".ci/", ".dockerignore", ".gitattributes", ".github/", "tools/")
+    assert [name for name in tracked_files(".") if name not in held and not name.startswith(own)] == []
+
+
+def test_a_wheel_from_the_source_archive_needs_the_training_of_its_version(
+    source_archive: Path, tmp_path: Path
+) -> None:
+    """A release names no place of the machine that built it."""
+    build = [sys.executable, "-m", "pip", "wheel", "--quiet", "--no-deps", "--no-build-isolation", "--no-index"]
+    run([*build, "--wheel-dir", str(tmp_path), str(source_archive)])
+    with zipfile.ZipFile(next(tmp_path.glob("*.whl"))) as released:
+        needs = metadata_of(released).get_all("Requires-Dist", [])
+    assert [need for need in needs if need.startswith("roadcue-training")] == [
+        f"roadcue-training=={__version__}; extra == 'training'"
+    ]
+    assert [need for need in needs if "file:" in need] == []
+
+
+def metadata_of(wheel: zipfile.ZipFile) -> Message:
+    name = next(name for name in wheel.namelist() if name.endswith(".dist-info/METADATA"))
+    return message_from_bytes(wheel.read(name))
+
+
+def tracked_files(place: str) -> list[str]:
+    """What git keeps there and has not been removed."""
+    if not answers("git", "-C", str(REPOSITORY), "ls-files"):
+        pytest.skip("needs git and a checkout to tell which files are tracked")
+    names = run(["git", "ls-files", place]).splitlines()
+    return [name for name in names if (REPOSITORY / name).exists()]
 
 
 def test_the_wheel_holds_every_tracked_file_of_the_service(wheel_names: list[str]) -> None:
     """The embedded model and the files of the page are not Python and easily left out."""
-    if not answers("git", "-C", str(REPOSITORY), "ls-files"):
-        pytest.skip("needs git and a checkout to tell which files are tracked")
-    tracked = run(["git", "ls-files", "service"]).splitlines()
-    assert [name for name in tracked if (REPOSITORY / name).exists() and name not in wheel_names] == []
+    assert [name for name in tracked_files("service") if name not in wheel_names] == []
 
 
 def test_docker_waits_longer_than_the_service_needs_to_stop() -> None:
@@ -151,11 +235,11 @@ def test_nothing_is_reported_to_anybody(tmp_path: Path) -> None:
 def test_the_lines_for_uncertain_frames_in_the_compose_file_work_when_they_are_taken_in() -> None:
     """What is mounted is the folder that the service is told to keep them in."""
     text = (REPOSITORY / "docker-compose.yml").read_text(encoding="utf-8")
-    taken_in = re.sub(r"^( +)# (user:|environment:|  ROADCUE_|volumes:|  - \./)", r"\1\2", text, flags=re.MULTILINE)
+    taken_in = re.sub(r"^( +)# (user:|ROADCUE_|volumes:|  - \./)", r"\1\2", text, flags=re.MULTILINE)
     plain, service = (yaml.safe_load(content)["services"]["roadcue"] for content in (text, taken_in))
-    assert {key: value for key, value in service.items() if key not in plain} == {
+    assert {key: value for key, value in service.items() if value != plain.get(key)} == {
         "user": "1000:1000",
-        "environment": {"ROADCUE_UNCERTAIN": "/uncertain"},
+        "environment": plain["environment"] | {"ROADCUE_UNCERTAIN": "/uncertain"},
         "volumes": ["./uncertain:/uncertain"],
     }
     assert "uncertain" in Settings.model_fields

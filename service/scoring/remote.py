@@ -1,0 +1,95 @@
+"""Frames scored by a running service, in order, several under way at once."""
+
+from collections import deque
+from collections.abc import Generator, Iterable, Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+from rich.console import Console
+
+from service.client import Client, ClientError, Frame, Model, NotReady, Outcome, Overloaded, Prediction, Unreachable
+from service.errors import ServiceUnusable
+from service.inference.decoding import resize
+from service.scoring.rows import Answer, FrameToScore, Keep, ModelFacts, Row, keep_nothing
+from service.web.problems import problem
+
+# A name that any header can carry; rows are told apart by their order.
+SENT_NAME = "frame"
+
+
+@contextmanager
+def remote_scorer(url: str, console: Console) -> Iterator[tuple["RemoteScorer", Keep]]:
+    """A scorer that sends frames to the service at `url`. Raises ServiceUnusable."""
+    try:
+        client = Client(url)
+    except ValueError as error:
+        raise ServiceUnusable(str(error)) from error
+    with client:
+        try:
+            model = client.model()
+        except ClientError as error:
+            raise ServiceUnusable(f"{url} cannot be asked: {error}") from error
+        said = f"{model.name} {model.version}, {model.precision} on {model.provider} at {url}"
+        console.print(said, markup=False, highlight=False, soft_wrap=True)
+        yield RemoteScorer(client, model), keep_nothing
+
+
+class RemoteScorer:
+    """Scores by asking a service which model it has, and then for each frame."""
+
+    def __init__(self, client: Client, model: Model) -> None:
+        self._client, self._model = client, model
+
+    @property
+    def model(self) -> ModelFacts:
+        thresholds = {label.key: label.threshold for label in self._model.labels}
+        titles = {label.key: label.title for label in self._model.labels}
+        return ModelFacts(self._model.name, self._model.version, thresholds, titles)
+
+    def rows(self, frames: Iterable[FrameToScore]) -> Generator[Row, None, None]:
+        """What became of each frame, in order. Raises ServiceUnusable where the service answers no more."""
+        sent: deque[FrameToScore] = deque()
+        for outcome in self._client.stream(self._sources(frames, sent)):
+            yield from _failed_before(sent)
+            yield self._row(sent.popleft(), outcome)
+        yield from _failed_before(sent)
+
+    def _sources(self, frames: Iterable[FrameToScore], sent: deque[FrameToScore]) -> Iterator[Frame]:
+        for frame in frames:
+            sent.append(frame)
+            if frame.failure is None:
+                pixels_HWC = frame.frame_HWC
+                yield SENT_NAME, (frame.place.path if pixels_HWC is None else self._encoded(pixels_HWC))
+
+    def _encoded(self, frame_HWC: NDArray[np.uint8]) -> bytes:
+        """A video's frame as the network will see it, without loss: nothing is left to resize there."""
+        small_HWC = resize(frame_HWC, self._model.height, self._model.width)
+        return bytes(cv2.imencode(".png", small_HWC[..., ::-1], [cv2.IMWRITE_PNG_COMPRESSION, 1])[1])
+
+    def _row(self, frame: FrameToScore, outcome: Outcome) -> Row:
+        if outcome.prediction:
+            return Row(frame, self._answer(frame, outcome.prediction))
+        error = outcome.error
+        # Whoever comes later would have the same trouble: stopping here leaves the rest to be gone on with.
+        if error is None or error.problem is None or isinstance(error, Unreachable | NotReady | Overloaded):
+            raise ServiceUnusable(f"{frame.place}: {error}. What has its row stays; --resume goes on") from error
+        told = error.problem
+        members: dict[str, Any] = {"type": told.type, "title": told.title, "status": told.status, "code": told.code}
+        return Row(frame, {**members, "detail": told.detail, **told.facts})
+
+    def _answer(self, frame: FrameToScore, prediction: Prediction) -> Answer:
+        model = f"{prediction.model_name} {prediction.model_version}"
+        if model != str(self.model):
+            raise ServiceUnusable(f"the service has changed its model from {self.model} to {model}; begin anew")
+        sizes = (prediction.width, prediction.height)
+        width, height = sizes if frame.frame_HWC is None else frame.frame_HWC.shape[1::-1]
+        return Answer(width, height, prediction.probabilities, prediction.labels)
+
+
+def _failed_before(sent: deque[FrameToScore]) -> Iterator[Row]:
+    """The rows of frames that were never sent, up to the next that was."""
+    while sent and (failure := sent[0].failure):
+        yield Row(sent.popleft(), problem(failure))
