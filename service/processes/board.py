@@ -60,18 +60,32 @@ class Board:
 
 
 class CountedConnections(set[object]):
-    """uvicorn's set of open connections, its size kept on the board."""
+    """uvicorn's set of open connections, its size kept on the board, together with those that are just being made."""
 
     def __init__(self, board: Board, process: int) -> None:
         super().__init__()
         self._board, self._process = board, process
+        self._being_made = 0
+
+    def expect(self) -> None:
+        """A connection has been accepted, and is about to be added."""
+        self._being_made += 1
+        self._write()
+
+    def settle(self) -> None:
+        """One that was expected has been added, or has left already."""
+        self._being_made -= 1
+        self._write()
 
     def add(self, connection: object) -> None:
         """A connection opens."""
         super().add(connection)
-        self._board.write_connections(self._process, len(self))
+        self._write()
 
     def discard(self, connection: object) -> None:
         """A connection is over."""
         super().discard(connection)
-        self._board.write_connections(self._process, len(self))
+        self._write()
+
+    def _write(self) -> None:
+        self._board.write_connections(self._process, len(self) + self._being_made)

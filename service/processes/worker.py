@@ -59,7 +59,8 @@ class WorkerServer(DrainingServer):
         self._place = place
         self._was_ready = self._was_told = False
         self._entrance = Entrance(place.listener, place.board, place.number, self._on_connection)
-        self.server_state.connections = CountedConnections(place.board, place.number)  # type: ignore[assignment]
+        self._connections = CountedConnections(place.board, place.number)
+        self.server_state.connections = self._connections  # type: ignore[assignment]
 
     @contextlib.contextmanager
     def capture_signals(self) -> Iterator[None]:
@@ -123,9 +124,14 @@ class WorkerServer(DrainingServer):
             self.link.tell(Ready(serving.execution.model_dump_json()))
 
     def _on_connection(self, connection: socket.socket) -> None:
+        self._connections.expect()
         task = asyncio.get_running_loop().create_task(self._serve_connection(connection))
+        task.add_done_callback(self._on_served)
         self.server_state.tasks.add(task)
-        task.add_done_callback(self.server_state.tasks.discard)
+
+    def _on_served(self, task: asyncio.Task[None]) -> None:
+        self._connections.settle()
+        self.server_state.tasks.discard(task)
 
 
 def _numbered(number: int) -> Callable[[logging.LogRecord], bool]:

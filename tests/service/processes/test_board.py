@@ -2,6 +2,8 @@
 
 import multiprocessing
 
+import pytest
+
 from service.processes.board import Board, CountedConnections, Row, Standing
 
 LOADING, READY = Standing.LOADING, Standing.READY
@@ -39,10 +41,21 @@ def test_connections_are_counted_on_the_board() -> None:
     assert board.row(1).connections == 1
 
 
+def test_connection_that_is_just_being_made_counts() -> None:
+    """Else a process that accepts two at once would seem to hold none."""
+    board = Board(1)
+    connections = CountedConnections(board, 0)
+    connections.expect()
+    assert board.row(0).connections == 1
+    connections.add("a")
+    connections.settle()
+    assert board.row(0).connections == 1
+
+
 def test_what_a_child_writes_its_parent_reads() -> None:
-    board = Board(2)
     if "fork" not in multiprocessing.get_all_start_methods():
-        return
+        pytest.skip("this system cannot fork")
+    board = Board(2)
     child = multiprocessing.get_context("fork").Process(target=board.write_standing, args=(1, READY))
     child.start()
     child.join()

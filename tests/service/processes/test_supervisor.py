@@ -16,7 +16,7 @@ import httpx
 import pytest
 
 from service.errors import StartupError
-from service.processes.messages import Failed, Place, Ready
+from service.processes.messages import Failed, Place, Ready, Signalled
 from service.processes.supervisor import Supervisor
 from service.settings import Settings
 from tests.service.poster import Poster
@@ -44,6 +44,19 @@ class ScriptedProcess:
     def close(self) -> None:
         """Nothing more is asked of it."""
         self._end.close()
+
+
+class StuckProcess(ScriptedProcess):
+    """Hears everything and does nothing until it is killed."""
+
+    def __init__(self, place: Place) -> None:
+        self.heard = Connection(os.dup(place.pipe.fileno()))
+        self._end, self._life = multiprocessing.Pipe()
+        self.exitcode, self.sentinel = -9, self._end.fileno()
+
+    def kill(self) -> None:
+        """Now it is dead."""
+        self._life.close()
 
 
 class Scripts:
@@ -78,6 +91,22 @@ def supervised() -> Iterator[Callable[[Scripts], Supervisor]]:
 
     with listener, signals, sender:
         yield supervise
+
+
+def test_process_that_does_not_end_is_killed_when_its_time_is_over() -> None:
+    """It has been told of the signal before."""
+    (signals, sender), stuck = socket.socketpair(), list[StuckProcess]()
+
+    def start(place: Place, inherited: Sequence[Connection]) -> StuckProcess:
+        stuck.append(StuckProcess(place))
+        return stuck[-1]
+
+    with signals, sender, socket.create_server(("127.0.0.1", 0)) as listener:
+        sender.send(bytes([signal.SIGTERM]))
+        Supervisor(Settings(workers=2), listener, signals, start, LeapingClock()).run()  # type: ignore[arg-type]
+    assert len(stuck) == 1
+    with stuck[0].heard as heard:
+        assert heard.recv() == Signalled(signal.SIGTERM)
 
 
 def says(*messages: object) -> Script:
