@@ -9,7 +9,6 @@ from typing import Any, Self, TypeVar, cast, overload
 
 import httpx
 
-from service.client.blocking import Order
 from service.client.errors import ClientError
 from service.client.exchange import (
     CONNECT_S,
@@ -25,7 +24,7 @@ from service.client.exchange import (
     transport_error,
 )
 from service.client.frames import Frame, is_frame, name_of, path_of, read
-from service.client.results import Model, Outcome, Prediction
+from service.client.results import Model, Order, Outcome, Prediction
 from service.client.retries import Attempts, Retries
 
 Answer = TypeVar("Answer")

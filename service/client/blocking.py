@@ -7,7 +7,7 @@ from collections import deque
 from collections.abc import Callable, Generator, Iterable, Iterator, Mapping
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, as_completed, wait
 from contextlib import contextmanager
-from typing import Any, Literal, Self, TypeVar, cast, overload
+from typing import Any, Self, TypeVar, cast, overload
 
 import httpx
 
@@ -26,11 +26,10 @@ from service.client.exchange import (
     transport_error,
 )
 from service.client.frames import Frame, is_frame, name_of, read
-from service.client.results import Model, Outcome, Prediction
+from service.client.results import Model, Order, Outcome, Prediction
 from service.client.retries import Attempts, Retries
 
 Answer = TypeVar("Answer")
-Order = Literal["submission", "completion"]
 Pause = Callable[[float], object]
 
 

@@ -5,12 +5,15 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
 from service.client.errors import ClientError
+
+Order = Literal["submission", "completion"]
+"""How the outcomes of many frames are told: as the frames were given, or as they are done."""
 
 
 @dataclass(frozen=True, slots=True)

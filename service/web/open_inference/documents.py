@@ -96,4 +96,4 @@ def count(parameters: Parameters | None, name: str) -> int | None:
 def _refuse(parameters: Parameters | None) -> None:
     for name in REFUSED_PARAMETERS:
         if (parameters or {}).get(name):
-            raise InvalidInferenceRequest(f"the parameter {name} is not supported: each request stands for itself")
+            raise InvalidInferenceRequest(f"the parameter {name} is not supported; a request brings all that it needs")

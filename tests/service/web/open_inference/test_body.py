@@ -1,6 +1,8 @@
 """Compressed bodies: what comes out counts, and what is damaged is refused."""
 
 import gzip
+import zlib
+from collections.abc import AsyncIterator
 
 import httpx
 import pytest
@@ -9,7 +11,9 @@ from service.web.open_inference.body import HEADER_LENGTH
 from tests.service.conftest import OpenClient
 from tests.service.web.open_inference.inference_requests import (
     INFER,
+    binary_encoded,
     refused,
+    with_bytes,
 )
 
 pytestmark = pytest.mark.anyio
@@ -26,6 +30,20 @@ async def test_compressed_bytes_cannot_hide_more_than_allowed(open_client: OpenC
             client, content=small, headers={"Content-Encoding": "gzip", HEADER_LENGTH: "50000"}
         )
         assert (status, "allowed are 4096" in error) == (413, True)
+
+
+@pytest.mark.parametrize("coding", ["identity", "gzip", "deflate"])
+async def test_body_may_come_in_pieces_of_any_size(client: httpx.AsyncClient, red_png: bytes, coding: str) -> None:
+    whole = with_bytes(binary_encoded(len(red_png) + 4), len(red_png).to_bytes(4, "little") + red_png)
+    content = {"identity": bytes, "gzip": gzip.compress, "deflate": zlib.compress}[coding](whole["content"])
+
+    async def pieces() -> AsyncIterator[bytes]:
+        for byte in content:
+            yield bytes([byte])
+            yield b""
+
+    reply = await client.post(INFER, content=pieces(), headers={**whole["headers"], "Content-Encoding": coding})
+    assert reply.json()["outputs"][0]["data"] == [1.0, 0.0]
 
 
 @pytest.mark.parametrize("coding", ["br", "gzip, gzip", "zstd"])

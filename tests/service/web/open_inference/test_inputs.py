@@ -1,6 +1,7 @@
 """Tensors of a request that fit the model, and those that do not."""
 
 import base64
+import random
 import struct
 from typing import Any
 
@@ -120,3 +121,24 @@ async def test_limits_are_those_of_predict(open_client: OpenClient, red_png: byt
         )
         assert (await refused(client, content=bytes(1025), headers={HEADER_LENGTH: "1025"}))[0] == 413
         assert (await refused(client, content=bytes(1025), headers={HEADER_LENGTH: "0"}))[0] == 413
+
+
+async def test_no_damage_to_a_request_makes_the_service_fail(client: httpx.AsyncClient, red_png: bytes) -> None:
+    """Bytes changed, cut out and doubled anywhere: an answer or a refusal, and nothing of it stays in memory."""
+    chance = random.Random(7)
+    element = len(red_png).to_bytes(4, "little") + red_png
+    whole = [with_bytes(binary_encoded(len(element)), element), with_bytes(pixel_request())]
+    statuses = set()
+    for number in range(300):
+        request = whole[number % 2]
+        damaged = bytearray(request["content"])
+        for _ in range(chance.randint(1, 3)):
+            start, length = chance.randrange(len(damaged)), chance.randrange(9)
+            damaged[start : start + length] = chance.choice(
+                [chance.randbytes(length), b"", damaged[start : start + 2 * length]]
+            )
+        reply = await client.post(INFER, content=bytes(damaged), headers=request["headers"])
+        assert reply.json().keys() in ({"error"}, {"model_name", "model_version", "outputs"})
+        statuses.add(reply.status_code)
+    assert {400} < statuses <= {200, 400, 413, 415, 422}
+    assert "roadcue_upload_bytes 0.0" in (await client.get("/metrics")).text

@@ -223,3 +223,12 @@ def test_other_parameters_are_passed_over_and_shared_memory_is_refused(client: "
     shared.set_shared_memory("region", HEIGHT * WIDTH * 3)
     status, message = refusal(lambda: client.infer("tiny", [shared]))
     assert (status, message.startswith("the parameter shared_memory_region is not supported")) == ("400", True)
+
+
+@pytest.mark.anyio
+async def test_its_asynchronous_client_is_understood_too(server: ServerProcess) -> None:
+    awaited = pytest.importorskip("tritonclient.http.aio")
+    async with awaited.InferenceServerClient(server.url.removeprefix("http://")) as client:
+        assert await client.is_model_ready("tiny")
+        answers = [await client.infer("tiny", [pixel_input(pixels((204, 51, 0)))]) for _ in range(3)]
+    np.testing.assert_allclose(answers[0].as_numpy("probabilities"), [[0.8, 0.2]], atol=1e-6)
