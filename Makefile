@@ -12,7 +12,7 @@ export ORT_DISABLE_TELEMETRY := 1
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help serve test install-test docker-test lint format types image street-model lock clean
+.PHONY: help serve test install-test docker-test lint format types image street-model playground-picture lock clean
 
 help: ## list the commands
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 22
@@ -58,6 +58,9 @@ street-model: $(VENV)/.complete ## train the embedded model anew: DATA=folder of
 	@$(BIN)/roadcue-train export runs/street $(DATA) --teacher runs/street-teacher.csv --output runs/street.onnx --overwrite \
 		--licence Apache-2.0 --remarks model_training/street_remarks.md $(STREET_TEST_SETS)
 	@$(BIN)/roadcue-train reproduces runs/street.onnx service/models/street.onnx
+
+playground-picture: $(VENV)/.complete ## draw the README's picture of the playground; needs Chromium
+	@$(BIN)/python docs/playground_picture.py docs/images/playground.png
 
 # Pins stay as they are unless a requirement changed; `make lock ARGS=--upgrade` moves all of them.
 lock: $(VENV)/.complete ## write constraints.txt anew from pyproject.toml

@@ -52,8 +52,9 @@ class Page:
         self.element("pick-images").send_keys("\n".join(map(str, files)))
 
     def settle(self) -> None:
-        """Until no frame waits any more."""
+        """Until no frame waits any more, and the list has taken notice."""
         self.wait(lambda: self.cards() and not set(self.states()) & {"waiting", "sending"})
+        self.wait(lambda: self.all("#progress.idle"))
 
     def answered(self, *files: Path) -> "Page":
         self.add(*files)
