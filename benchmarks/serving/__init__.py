@@ -17,4 +17,6 @@
     profile         where the service's time goes
     figures         ratios within a round, and what is asked of them
     plot, report    results.svg, results.json and RESULTS.md
+
+Each may be read on its own; data flows downwards.
 """

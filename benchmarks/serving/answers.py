@@ -15,7 +15,7 @@ def reference(model: Path, variant: str, frames: Sequence[bytes]) -> list[Mappin
 
 
 def largest_difference(server: Server, frames: Sequence[bytes], expected: Sequence[Mapping[str, float]]) -> float:
-    """Between the server's probabilities and those expected. Raises ServerFailed where they are further off than allowed."""
+    """Between the server's probabilities and those expected. Raises ServerFailed where it is too large."""
     found = max(_difference(server, server.answer(frame), right) for frame, right in zip(frames, expected, strict=True))
     if not found <= server.contender.tolerance:
         raise server.failure(f"its probabilities are off by {found:.2g}; allowed are {server.contender.tolerance:.2g}")

@@ -33,7 +33,7 @@ class Contender:
     environment: str
     package: str
     command: Command
-    variables: Callable[[Launch], Mapping[str, str]] = field(default=lambda launch: {})
+    variables: Callable[[Launch], Mapping[str, str]] = field(default=lambda _launch: {})
     path: str = "/predict"
     bodies: tuple[Body, ...] = ("raw", "multipart")
     form_field: str = FIELD
@@ -48,11 +48,11 @@ class Contender:
 
 
 def _module(name: str, *flags: str) -> Command:
-    return lambda programs, launch: [str(programs / "python"), "-m", f"{PEERS}.{name}", *flags]
+    return lambda programs, _launch: [str(programs / "python"), "-m", f"{PEERS}.{name}", *flags]
 
 
 def _roadcue(*flags: str) -> Command:
-    def command(programs: Path, launch: Launch) -> list[str]:
+    def command(_programs: Path, launch: Launch) -> list[str]:
         address = ["--port", str(launch.port), "--model", str(launch.model)]
         return [sys.executable, "-m", "service", "serve", *address, *flags]
 
@@ -69,7 +69,7 @@ def _bentoml(programs: Path, launch: Launch) -> list[str]:
     return [str(programs / "bentoml"), "serve", f"{PEERS}.bentoml_app:FrameService", *address]
 
 
-def _mlserver(programs: Path, launch: Launch) -> list[str]:
+def _mlserver(programs: Path, _launch: Launch) -> list[str]:
     return [str(programs / "mlserver"), "start", "."]
 
 
@@ -86,7 +86,7 @@ def _mlserver_variables(launch: Launch) -> Mapping[str, str]:
     }
 
 
-def _ray_variables(launch: Launch) -> Mapping[str, str]:
+def _ray_variables(_launch: Launch) -> Mapping[str, str]:
     # The two switches of its guide to high throughput.
     return {
         "RAY_SERVE_ENABLE_HA_PROXY": "1",
@@ -109,7 +109,7 @@ CONTENDERS: Final = (
     Contender(AS_SHIPPED, "", "roadcue", _roadcue(), form_field="file", read=_our_answer, variant="auto"),
     Contender("naive endpoint", "naive", "fastapi", _module("naive_app"), tolerance=OTHER_PIXELS),
     Contender("LitServe", "litserve", "litserve", _module("litserve_app")),
-    Contender("BentoML", "bentoml", "bentoml", _bentoml, lambda launch: {"BENTOML_DO_NOT_TRACK": "True"}),
+    Contender("BentoML", "bentoml", "bentoml", _bentoml, lambda _: {"BENTOML_DO_NOT_TRACK": "True"}),
     Contender("MLServer", "mlserver", "mlserver", _mlserver, _mlserver_variables),
     Contender("Ray Serve", "ray", "ray", _module("ray_app"), _ray_variables),
     Contender("mosec", "mosec", "mosec", _mosec, path="/inference", bodies=("raw",)),

@@ -2,8 +2,8 @@
 
     python -m benchmarks.serving.in_process MODEL
 
-reads a line `folder threads seconds` and answers it with a line of JSON, again and again: so many threads, each of which
-takes the frames of the folder in turn, one after the other.
+reads a line `folder threads seconds` and answers it with a line of JSON, again and again: so many threads, each of
+which takes the frames of the folder in turn, one after the other.
 """
 
 import json

@@ -15,7 +15,7 @@ import time
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Final
+from typing import Final, cast
 from urllib.parse import urlsplit
 
 import click
@@ -60,20 +60,20 @@ class Connection(asyncio.Protocol):
     def __init__(self, generator: "Generator") -> None:
         self._generator = generator
         self._exchange: Exchange | None = None
-        self._transport: asyncio.Transport | None = None
+        self._transport: asyncio.WriteTransport | None = None
         self._parser = httptools.HttpResponseParser(self)
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """Ready to send."""
-        assert isinstance(transport, asyncio.Transport)  # noqa: S101 - tells the type checker
-        self._transport = transport
+        self._transport = cast(asyncio.WriteTransport, transport)
+        self._generator.connections.add(self)
 
     def send(self, exchange: Exchange, request: bytes) -> None:
         """Post a frame."""
-        assert self._transport is not None  # noqa: S101 - tells the type checker
         self._exchange = exchange
         exchange.sent_s = self._generator.now_s()
-        self._transport.write(request)
+        if self._transport is not None:
+            self._transport.write(request)
 
     def data_received(self, data: bytes) -> None:
         """A part of the answer."""
@@ -82,7 +82,7 @@ class Connection(asyncio.Protocol):
         except httptools.HttpParserError:
             self.close()
 
-    def connection_lost(self, exc: Exception | None) -> None:
+    def connection_lost(self, _: Exception | None) -> None:
         """The server, or we, closed it; what was not answered stays so."""
         self._generator.lost(self)
 
@@ -116,6 +116,7 @@ class Generator:
     def __init__(self, host: str, port: int, requests: Sequence[bytes]) -> None:
         self._host, self._port, self._requests = host, port, requests
         self.idle: list[Connection] = []
+        self.connections: set[Connection] = set()
         self._open = 0
         self._started_s = 0.0
         self._tasks: set[asyncio.Task[None]] = set()
@@ -127,6 +128,7 @@ class Generator:
     def lost(self, connection: Connection) -> None:
         """Forget a connection."""
         self._open -= 1
+        self.connections.discard(connection)
         if connection in self.idle:
             self.idle.remove(connection)
 
@@ -135,12 +137,23 @@ class Generator:
         self._started_s = time.monotonic()
         exchanges = list(intended(phases))
         for number, exchange in enumerate(exchanges):
-            await asyncio.sleep(max(0.0, exchange.intended_s - self.now_s()))
+            await self._until(exchange.intended_s)
             self._begin(exchange, self._requests[number % len(self._requests)])
-        await self._settle(exchanges, sum(phase.seconds for phase in phases) + grace_s)
+        await self._settle(sum(phase.seconds for phase in phases) + grace_s)
+        self._end()
+        return exchanges
+
+    async def _until(self, due_s: float) -> None:
+        # A timer may fire a little early; at its time even a late frame lets answers be read before it is sent.
+        await asyncio.sleep(max(0.0, due_s - self.now_s()))
+        while (early_s := due_s - self.now_s()) > 0:
+            await asyncio.sleep(early_s)
+
+    def _end(self) -> None:
         for task in self._tasks:
             task.cancel()
-        return exchanges
+        for connection in tuple(self.connections):
+            connection.close()
 
     def _begin(self, exchange: Exchange, request: bytes) -> None:
         if self.idle:
@@ -160,8 +173,9 @@ class Generator:
         else:
             connection.send(exchange, request)
 
-    async def _settle(self, exchanges: Sequence[Exchange], end_s: float) -> None:
-        while self.now_s() < end_s and (self._tasks or len(self.idle) < self._open):
+    async def _settle(self, end_s: float) -> None:
+        # The end is a time; to poll for it costs nothing.
+        while self.now_s() < end_s and (self._tasks or len(self.idle) < self._open):  # noqa: ASYNC110
             await asyncio.sleep(0.01)
 
 
@@ -209,9 +223,7 @@ def main(url: str, folder: Path, body: str, field: str, phases: tuple[str, ...],
     frames = [path.read_bytes() for path in sorted(folder.glob("*.jpg"))]
     generator = Generator(host, port, [post(address.path, host, frame, body, field) for frame in frames])
     exchanges = uvloop.run(generator.run([Phase.parse(phase) for phase in phases], grace_seconds))
-    rows = [
-        (e.phase, e.intended_s, e.sent_s - e.intended_s, e.latency_s, e.status, e.retry_after) for e in exchanges
-    ]
+    rows = [(e.phase, e.intended_s, e.sent_s - e.intended_s, e.latency_s, e.status, e.retry_after) for e in exchanges]
     json.dump({"cpu_s": time.process_time(), "exchanges": rows}, sys.stdout)
 
 

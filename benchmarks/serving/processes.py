@@ -18,7 +18,7 @@ MARK: Final = "BENCHMARK_MARK"
 TICKS_PER_S: Final = os.sysconf("SC_CLK_TCK")
 PAGE_BYTES: Final = os.sysconf("SC_PAGE_SIZE")
 # An idle server still runs timers: below this share of one core it has nothing to do.
-IDLE_SHARE: Final = 0.05
+IDLE_SHARE: Final = 0.2
 IDLE_LOOK_S: Final = 0.2
 
 

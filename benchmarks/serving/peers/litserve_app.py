@@ -14,15 +14,13 @@ from benchmarks.serving.peers.frame_model import FrameModel
 from benchmarks.serving.peers.launch import Launch
 
 launch = Launch.from_environment()
-Frame = (
-    Annotated[bytes, Body(media_type="image/jpeg")] if launch.body == "raw" else Annotated[bytes, File()]
-)
+Frame = Annotated[bytes, Body(media_type="image/jpeg")] if launch.body == "raw" else Annotated[bytes, File()]
 
 
 class FrameApi(litserve.LitAPI):
     """Frame in, probabilities out."""
 
-    def setup(self, device: str) -> None:
+    def setup(self, device: str) -> None:  # noqa: ARG002 - LitServe names it
         """Load once a worker."""
         self.model = FrameModel.launched()
 

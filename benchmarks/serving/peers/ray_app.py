@@ -35,9 +35,7 @@ class FrameDeployment:
 
 
 if __name__ == "__main__":
-    ray.init(
-        include_dashboard=False, configure_logging=False, num_cpus=launch.workers, object_store_memory=200_000_000
-    )
+    ray.init(include_dashboard=False, configure_logging=False, num_cpus=launch.workers, object_store_memory=200_000_000)
     serve.start(http_options={"host": "127.0.0.1", "port": launch.port})
     serve.run(FrameDeployment.bind(), route_prefix="/predict")
     signal.sigwait({signal.SIGTERM, signal.SIGINT})

@@ -1,0 +1,60 @@
+"""What the figures hold for: the command, the machine, the versions."""
+
+import os
+import shlex
+import sys
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+
+import onnxruntime
+
+from benchmarks.serving.contenders import CONTENDERS
+from benchmarks.serving.environments import pinned
+from service import __version__
+from service.inference.artifact import Artifact
+from service.inference.execution import available_cpus
+from service.inference.machine import cpu_name
+
+
+@dataclass(frozen=True, slots=True)
+class Run:
+    """What the figures hold for."""
+
+    command: str
+    date: str
+    minutes: float
+    cpu: str
+    cores: int
+    memory_gib: float
+    load_before: float
+    model: str
+    frames: str
+    versions: dict[str, str]
+
+
+def this_run(model: Path, frames: Path | None, names: Sequence[str], started_s: float, load_before: float) -> Run:
+    """Of the run that began at `started_s` on the monotonic clock, under that load average."""
+    metadata = Artifact.read(model).metadata
+    return Run(
+        command=shlex.join(["python", "-m", "benchmarks.serving", *sys.argv[1:]]),
+        date=datetime.now(UTC).date().isoformat(),
+        minutes=(time.monotonic() - started_s) / 60,
+        cpu=cpu_name(),
+        cores=available_cpus(),
+        memory_gib=os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / 2**30,
+        load_before=load_before,
+        model=f"{metadata.name} {metadata.version} ({metadata.input.height} x {metadata.input.width} pixels)",
+        frames=frames.name if frames else "one picture that is made",
+        versions=versions(names),
+    )
+
+
+def versions(names: Sequence[str]) -> dict[str, str]:
+    """Of everybody who is measured, and of what all of them run on."""
+    of_peers = {one.name: pinned(one.environment, one.package) for one in CONTENDERS if not one.is_ours}
+    python = ".".join(map(str, sys.version_info[:3]))
+    own = {"roadcue": __version__, "ONNX Runtime": onnxruntime.__version__, "Python": python}
+    return {**own, **{name: version for name, version in of_peers.items() if name in names}}

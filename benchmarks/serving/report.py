@@ -1,0 +1,196 @@
+"""results.json, and the part of RESULTS.md between its markers."""
+
+import json
+import re
+from collections.abc import Iterator, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Final
+
+from benchmarks.serving.contenders import LIMIT
+from benchmarks.serving.figures import (
+    Figure,
+    Value,
+    cpu_ms,
+    frames_per_s,
+    loads,
+    median,
+    p50_ms,
+    ratio,
+)
+from benchmarks.serving.overload import HALF, NINE_TENTHS, OVERLOAD, OpenLoop
+from benchmarks.serving.plan import THROUGHPUT_CLIENTS, Cell, Plan
+from benchmarks.serving.provenance import Run
+from benchmarks.serving.rounds import Measurement, Record
+
+BEGIN, END = "<!-- serving -->", "<!-- /serving -->"
+MIB: Final = 2**20
+MISSING: Final = "-"
+HOW_TO_READ: Final = """\
+All servers but *as shipped* run the float32 file, all but the naive endpoint with the same decode, one ONNX Runtime
+thread for each core; how each is set up, and why, is told in `serving/peers/`. Within a round everybody meets the same
+load within seconds, in an order drawn anew, while the others are frozen; ratios are medians over rounds with a 95 %
+interval. The load generator runs on the same cores, and what it costs is told. CPU time is the user and system time of
+all processes of a service. Nobody was timed before his answers were those of the in-process loop."""
+
+
+@dataclass(frozen=True, slots=True)
+class Results:
+    """Everything that a run found out; `names` are the contenders in their order, `peers` those of others."""
+
+    run: Run
+    plan: Plan
+    names: tuple[str, ...]
+    peers: tuple[str, ...]
+    record: Record
+    open_loops: list[OpenLoop]
+    figures: list[Figure]
+    profile: list[tuple[str, float]]
+
+
+def write_json(results: Results, path: Path) -> None:
+    """All of it."""
+    path.write_text(json.dumps(asdict(results), indent=1) + "\n", encoding="utf-8")
+
+
+def write_between_markers(path: Path, text: str) -> None:
+    """Replace what stands between the markers; a file without them, or none, gets them at its end."""
+    marked = f"{BEGIN}\n{text}\n{END}"
+    page = path.read_text(encoding="utf-8") if path.exists() else "# Results\n"
+    if BEGIN in page and END in page:
+        page = re.sub(f"{BEGIN}.*?{END}", lambda _: marked, page, flags=re.DOTALL)
+    else:
+        page = f"{page.rstrip()}\n\n{marked}\n"
+    path.write_text(page, encoding="utf-8")
+
+
+def page(results: Results, plot: str) -> str:
+    """The report as Markdown; `plot` is the name of the picture beside it."""
+    sections = [
+        _head(results.run),
+        f"![Frames per second of the in-process limit, and latency under load]({plot})",
+        _section("What is asked of the service", _asked(results.figures)),
+        _section(f"{results.plan.key_size}, raw bodies: the heart of it", _heart(results)),
+        _section("Closed loop: answered frames per second", _grid(results, frames_per_s, 1)),
+        _section("Closed loop: median latency in ms", _grid(results, p50_ms, 1)),
+        _section("Open loop: latency counts from the intended time of sending", _open(results.open_loops)),
+        _section("Where the service's time goes, 16 clients (innermost functions)", _profile(results.profile)),
+        _section("What failed", _problems(results.record.problems)),
+    ]
+    return "\n\n".join(section for section in sections if section)
+
+
+def _head(run: Run) -> str:
+    versions = ", ".join(f"{name} {version}" for name, version in run.versions.items())
+    return (
+        "## Under load, beside the machine's limit and other servers\n\n"
+        f"    {run.command}\n\n"
+        f"{run.date}, {run.minutes:.0f} minutes, {run.cores} cores of {run.cpu}, {run.memory_gib:.0f} GiB, load "
+        f"average {run.load_before:.2f} before the run. Model {run.model}; frames from {run.frames}. {versions}.\n\n"
+        f"{HOW_TO_READ}"
+    )
+
+
+def _section(title: str, text: str) -> str:
+    return f"### {title}\n\n{text}" if text else ""
+
+
+def _table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
+    if not rows:
+        return ""
+    return "\n".join("| " + " | ".join(row) + " |" for row in (head, ["---"] * len(head), *rows))
+
+
+def _asked(figures: Sequence[Figure]) -> str:
+    rows = [(one.name, one.asked, one.seen, "yes" if one.reached else "**no**") for one in figures]
+    return _table(("", "asked", "seen", "reached"), rows)
+
+
+def _heart(results: Results) -> str:
+    head = ["", *(f"frames/s, {clients} clients" for clients in THROUGHPUT_CLIENTS)]
+    head += [f"of the limit, {clients} clients" for clients in THROUGHPUT_CLIENTS]
+    head += ["CPU ms a frame", "of the limit's", "p50 ms, 1 client", "client's CPU ms a frame", "memory MiB", "ready s"]
+    found = {one.contender for one in results.record.measurements}
+    return _table(head, [_heart_row(results, name) for name in results.names if name in found])
+
+
+def _heart_row(results: Results, name: str) -> list[str]:
+    seen, plan = results.record.measurements, results.plan
+    cells = [Cell(plan.key_size, "raw", clients) for clients in THROUGHPUT_CLIENTS]
+    busiest = next((cell for cell in reversed(cells) if loads(seen, name, cell)), cells[0])
+    memory = [one.memory_bytes for one in seen if (one.contender, one.cell) == (name, busiest)]
+    ready = [start.ready_s for start in results.record.starts if start.contender == name and start.body == "raw"]
+    return [
+        name,
+        *(_number(median(seen, name, cell, frames_per_s), 1) for cell in cells),
+        *(str(ratio(seen, name, LIMIT, cell, frames_per_s) or MISSING) for cell in cells),
+        _number(median(seen, name, busiest, cpu_ms), 2),
+        str(ratio(seen, name, LIMIT, busiest, cpu_ms) or MISSING),
+        _number(median(seen, name, Cell(plan.key_size, "raw", 1), p50_ms), 1),
+        _number(median(seen, name, busiest, lambda load: load.client_cpu_ms_per_frame), 2),
+        f"{max(memory) / MIB:.0f}" if any(memory) else MISSING,
+        f"{min(ready):.1f}" if ready else MISSING,
+    ]
+
+
+def _grid(results: Results, value: Value, digits: int) -> str:
+    seen = results.record.measurements
+    cells = sorted({one.cell for one in seen}, key=lambda cell: (cell.body != "raw", _area(cell), cell.clients))
+    names = [name for name in results.names if any(one.contender == name for one in seen)]
+    rows = [
+        [
+            f"{cell.size} {cell.body}",
+            str(cell.clients),
+            *(_grid_entry(seen, name, cell, value, digits) for name in names),
+        ]
+        for cell in cells
+    ]
+    return _table(["frames", "clients", *names], rows)
+
+
+def _grid_entry(seen: Sequence[Measurement], name: str, cell: Cell, value: Value, digits: int) -> str:
+    """The median; what was refused or failed is told beside it."""
+    found = loads(seen, name, cell).values()
+    refused, failed = sum(load.refused for load in found), sum(load.failed for load in found)
+    notes = [f"{refused} x 429"] * bool(refused) + [f"{failed} failed"] * bool(failed)
+    return _number(median(seen, name, cell, value), digits) + (f" ({', '.join(notes)})" if notes else "")
+
+
+def _area(cell: Cell) -> int:
+    width, height = map(int, cell.size.split("x"))
+    return width * height
+
+
+def _open(loops: Sequence[OpenLoop]) -> str:
+    head = ("", "capacity", "rate", "answered/s", "p50 ms", "p99 ms", "429", "5xx", "no answer", "other", "429 p99 ms")
+    head += ("client late p99 ms", "recovered s")
+    return _table(head, [row for loop in loops for row in _open_rows(loop)])
+
+
+def _open_rows(loop: OpenLoop) -> Iterator[list[str]]:
+    for number in (HALF, NINE_TENTHS, OVERLOAD):
+        phase = loop.phases[number]
+        recovered = _number(loop.recovery_s, 2) if number == OVERLOAD else ""
+        yield [
+            *((loop.contender, f"{loop.capacity:.1f}") if number == HALF else ("", "")),
+            f"{100 * phase.share:.0f} %: {phase.rate:.0f}/s",
+            f"{phase.answered_per_s:.1f}",
+            _number(phase.p50_ms, 1),
+            _number(phase.p99_ms, 1),
+            *(str(count) for count in (phase.refused, phase.server_errors, phase.unanswered, phase.others)),
+            _number(phase.refused_p99_ms, 1),
+            f"{phase.late_p99_ms:.1f}",
+            recovered,
+        ]
+
+
+def _profile(profile: Sequence[tuple[str, float]]) -> str:
+    return "\n".join(f"    {100 * share:5.1f} %  {function}" for function, share in profile)
+
+
+def _problems(problems: Sequence[str]) -> str:
+    return "\n".join(f"- {problem.strip()}".replace("\n", "\n      ") for problem in problems)
+
+
+def _number(value: float | None, digits: int) -> str:
+    return MISSING if value is None else f"{value:.{digits}f}"
