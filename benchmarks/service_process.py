@@ -28,6 +28,11 @@ class ServiceProcess:
     started_s: float
     ready_s: float
 
+    def wait_for_processes(self, workers: int) -> None:
+        """Wait until so many processes serve; the first one makes the service ready."""
+        while f"roadcue_processes {workers}.0" not in httpx.get(f"{self.url}/metrics", timeout=PATIENCE_S).text:
+            time.sleep(POLL_S)
+
     def end(self, received: signal.Signals = signal.SIGTERM) -> int:
         """Its exit code, after a signal."""
         self.process.send_signal(received)

@@ -89,6 +89,7 @@ class Shutdown:
 def shutdown(workers: int, clients: int, load_s: float) -> Shutdown:
     """One service under load, and its end."""
     with served("--workers", str(workers), "--drain-seconds", str(DRAIN_SECONDS), *QUICK_AND_QUIET) as service:
+        service.wait_for_processes(workers)
         return _ended_under_load(service, workers, clients, load_s)
 
 

@@ -28,7 +28,7 @@ import httpx
 from rich.console import Console
 from rich.table import Table
 
-from benchmarks.service_process import ServiceProcess, served
+from benchmarks.service_process import served
 from service.inference.driving_frame import driving_frame
 
 HERE: Final = Path(__file__).parent
@@ -63,7 +63,7 @@ def start(workers: int, frames: int) -> Start:
     """Start, look, load, look again."""
     with served("--workers", str(workers), *PINNED, *QUIET) as service:
         seconds = service.ready_s - service.started_s
-        _wait_for_all(service, workers)
+        service.wait_for_processes(workers)
         when_ready = memory(service.process.pid)
         _load(service.url, frames)
         after_load = memory(service.process.pid)
@@ -88,11 +88,6 @@ def _memory_of(pid: int, name: str) -> Memory:
 def _kibibytes(file: Path) -> dict[str, int]:
     rows = [line.split() for line in file.read_text().splitlines() if line.endswith(" kB")]
     return {row[0].rstrip(":"): int(row[1]) for row in rows}
-
-
-def _wait_for_all(service: ServiceProcess, workers: int) -> None:
-    while f"roadcue_processes {workers}.0" not in httpx.get(f"{service.url}/metrics").text:
-        time.sleep(0.05)
 
 
 def _load(url: str, frames: int) -> None:

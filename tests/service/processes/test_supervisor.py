@@ -1,5 +1,6 @@
 """The parent of several processes: with processes that are scripts, and with real ones."""
 
+import csv
 import multiprocessing
 import os
 import re
@@ -19,6 +20,7 @@ from service.errors import StartupError
 from service.processes.messages import Failed, Place, Ready, Signalled
 from service.processes.supervisor import Supervisor
 from service.settings import Settings
+from tests.service.conftest import encoded
 from tests.service.poster import Poster
 from tests.service.server_process import ServerProcess, wait_for
 
@@ -227,6 +229,29 @@ def test_sigterm_to_one_process_is_finished_in_order_and_another_takes_its_place
     assert "code=0" in server.wait_for_line("a process has ended and is started again")
     wait_for(lambda: metric(server, "roadcue_processes") == 2)
     assert metric(server, "roadcue_frames_total") == 20
+
+
+def test_sigterm_that_reaches_every_process_counts_once(start_server: StartServer) -> None:
+    """As a service manager sends it to a whole group; a second signal would end the drain."""
+    server = complete(start_server(*TWO).ready())
+    for process in (*pids(server), server.process.pid):
+        os.kill(process, signal.SIGTERM)
+    assert server.wait() == 0
+    assert sum("service.server draining" in line for line in server.lines) == 2
+    assert not any("service.server ending" in line for line in server.lines)
+
+
+def test_uncertain_frames_of_all_processes_come_into_one_folder(start_server: StartServer, tmp_path: Path) -> None:
+    """Sixteen different frames, on a connection each, so that both processes have some."""
+    kept = tmp_path / "kept"
+    server = complete(start_server(*TWO, "--uncertain", str(kept), "--uncertain-margin", "20").ready())
+    for shade in range(16):
+        httpx.post(f"{server.url}/predict", files={"file": encoded(shade, 0, 0)}, timeout=60)
+    wait_for(lambda: metric(server, "roadcue_uncertain_frames_total") == 16)
+    with (kept / "labels.csv").open(newline="") as table:
+        listed = {row["image"] for row in csv.DictReader(table)}
+    assert len(listed) == 16
+    assert {path.relative_to(kept).as_posix() for path in (kept / "images").rglob("*.png")} == listed
 
 
 def test_supervisor_that_is_killed_leaves_no_process_behind(start_server: StartServer) -> None:
