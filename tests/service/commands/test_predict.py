@@ -218,3 +218,78 @@ def test_a_frame_that_is_gone_when_it_is_to_be_kept_is_counted(
 def remove(path: Path) -> bool:
     path.unlink()
     return True
+
+
+def test_flags_of_the_model_do_not_go_with_a_service(model: Path, frames: Path) -> None:
+    result = predict(model, frames, "--url", "http://127.0.0.1:9")
+    assert result.exit_code == 2
+    assert "--model, --device, --inference-workers: not with --url" in result.stderr
+
+
+@pytest.mark.parametrize(
+    ("flags", "said"),
+    [
+        (["--resume"], "--resume needs --output FILE"),
+        (["--overwrite"], "--overwrite needs --output FILE"),
+        (["--resume", "--overwrite", "-o", "a.csv"], "--resume and --overwrite exclude each other"),
+        (["--every-seconds", "1", "--every-frames", "2"], "exclude each other"),
+        (["--every-frames", "0"], "0 is not in the range"),
+        (["--every-seconds", "0"], "0.0 is not in the range"),
+    ],
+)
+def test_flags_that_contradict_each_other_end_with_code_2(
+    model: Path, frames: Path, flags: list[str], said: str
+) -> None:
+    result = predict(model, frames, *flags)
+    assert result.exit_code == 2
+    assert said in result.stderr
+
+
+def test_a_file_that_is_there_is_not_overwritten_unasked(model: Path, frames: Path, tmp_path: Path) -> None:
+    output = tmp_path / "rows.csv"
+    output.write_text("mine")
+    result = predict(model, frames / "b.png", "-o", output)
+    assert str(result.exception) == (f"{output} is there already: --resume goes on with it, --overwrite begins anew")
+    assert output.read_text() == "mine"
+    assert predict(model, frames / "b.png", "-o", output, "--overwrite").exit_code == 0
+    assert output.read_text().startswith("frame,")
+
+
+def test_a_suffix_that_tells_no_format_is_refused(model: Path, frames: Path, tmp_path: Path) -> None:
+    result = predict(model, frames, "-o", tmp_path / "rows.xlsx")
+    assert "a file is csv, jsonl or parquet" in str(result.exception)
+    assert predict(model, frames / "b.png", "-o", tmp_path / "rows.txt", "--format", "csv").exit_code == 0
+
+
+def test_frames_of_a_video_have_their_place_and_uncertain_ones_its_group(model: Path, tmp_path: Path) -> None:
+    """Levels 0, 80, 160 and 240 at 0, 1, 2 and 3 s: 160/255 is near 0.5, log(0.627/0.373) = 0.52."""
+    pytest.importorskip("av", reason="needs PyAV: pip install 'roadcue[video]'")
+    from tests.service.scoring.made_videos import fading_video
+
+    video, kept = fading_video(tmp_path / "fade.mkv", 31), tmp_path / "kept"
+    result = predict(model, video, "--format", "csv", "--uncertain", kept)
+    told = list(csv.DictReader(io.StringIO(result.stdout)))
+    assert [(row["video_frame"], row["video_seconds"]) for row in told] == [
+        ("0", "0.0"),
+        ("10", "1.0"),
+        ("20", "2.0"),
+        ("30", "3.0"),
+    ]
+    assert [float(row["red"]) for row in told] == pytest.approx([0, 80 / 255, 160 / 255, 240 / 255], abs=1e-3)
+    assert [(row["group"]) for row in rows(kept)] == [str(video)] * 2
+
+
+def test_names_on_standard_input_may_end_with_nul(model: Path, frames: Path) -> None:
+    names = f"{frames / 'b.png'}\0{frames / 'absent.png'}\0"
+    flags = ["predict", "--model", str(model), "--device", "cpu", "-", "-0", "--format", "jsonl"]
+    result = CliRunner().invoke(roadcue, flags, input=names)
+    good, absent = map(json.loads, result.stdout.splitlines())
+    assert good["labels"] == ["red"]
+    assert absent["problem"]["code"] == "unreadable_file"
+    assert result.exit_code == 1
+
+
+def test_an_empty_list_on_standard_input_is_refused(model: Path) -> None:
+    result = CliRunner().invoke(roadcue, ["predict", "--model", str(model), "-"], input="\n")
+    assert result.exit_code == 2
+    assert "no images in -" in result.stderr

@@ -1,0 +1,122 @@
+"""Frames scored by a running service: the same rows as here, in order, and an end that can be gone on with."""
+
+from collections.abc import Callable
+from pathlib import Path
+
+import httpx
+import numpy as np
+import pytest
+from rich.console import Console
+
+from service.client import Client
+from service.client.retries import Retries
+from service.errors import ServiceUnusable, UnreadableVideo
+from service.inference.decoding import FrameLimits
+from service.inference.detector import load_detector
+from service.inference.execution import ExecutionPlan
+from service.scoring.local import LocalScorer
+from service.scoring.remote import RemoteScorer, remote_scorer
+from service.scoring.rows import Answer, FrameToScore, Place
+from tests.service.conftest import encoded
+from tests.service.server_process import ServerProcess
+
+CONSOLE = Console(quiet=True)
+
+
+def mixed_frames(folder: Path) -> list[FrameToScore]:
+    """Images, a file that is none, one that is not there, a failed video, and video frames of noise."""
+    noise_HWC = np.random.default_rng(1).integers(0, 256, (37, 61, 3), np.uint8)
+    (folder / "notes.txt").write_text("no image")
+    for number in range(10):
+        (folder / f"{number}.png").write_bytes(encoded(20 * number, 10, 0, 30, 20))
+    files = ["notes.txt", *(f"{number}.png" for number in range(10)), "absent.png"]
+    failed = FrameToScore(Place(str(folder / "cut.mp4")), 1, failure=UnreadableVideo("it is cut"))
+    return [
+        failed,
+        *(FrameToScore(Place(str(folder / name)), 1) for name in files),
+        FrameToScore(Place("drive.mp4", 3, 0.1), 1.5, noise_HWC),
+        failed,
+    ]
+
+
+def test_rows_are_those_of_the_model_here(
+    start_server: Callable[..., ServerProcess], model: Path, tmp_path: Path
+) -> None:
+    """Of a video's frame to the last digit: it goes out at the network's size and without loss."""
+    frames = mixed_frames(tmp_path)
+    url = start_server().ready().url
+    with remote_scorer(url, CONSOLE) as (remote, _):
+        there = list(remote.rows(frames))
+        assert remote.model.thresholds == {"red": 0.5, "green": 0.5}
+        assert str(remote.model) == "tiny 0.0.1"
+    here = list(LocalScorer(load_detector(model, "cpu", 1, FrameLimits()), ExecutionPlan(1)).rows(frames))
+    assert [row.place for row in there] == [frame.place for frame in frames]
+    for one, other in zip(there, here, strict=True):
+        if isinstance(other.outcome, Answer):
+            assert one.outcome == other.outcome
+        else:
+            assert isinstance(one.outcome, dict)
+            assert one.outcome["code"] == other.outcome["code"]
+            assert one.outcome["detail"] == other.outcome["detail"]
+
+
+def scorer(answer: Callable[[httpx.Request], httpx.Response]) -> RemoteScorer:
+    """A scorer whose service is `answer`; it does not ask twice."""
+    card = {
+        "name": "tiny",
+        "version": "0.0.1",
+        "precision": "float32",
+        "provider": "CPUExecutionProvider",
+        "labels": [{"key": "red", "title": "red", "threshold": 0.5}],
+        "input": {"height": 8, "width": 12},
+    }
+
+    def reply(request: httpx.Request) -> httpx.Response:
+        return httpx.Response(200, json=card) if request.url.path == "/model" else answer(request)
+
+    client = Client(transport=httpx.MockTransport(reply), retries=Retries(most=0), concurrency=1)
+    return RemoteScorer(client, client.model())
+
+
+def reply_of(version: str) -> httpx.Response:
+    frame = {"name": "frame", "width": 3, "height": 2, "probabilities": {"red": 0.75}, "labels": ["red"]}
+    timing = {"decode": 0.0, "queue": 0.0, "inference": 0.0, "total": 0.0}
+    model = {"name": "tiny", "version": version}
+    body = {"model": model, "thresholds": {"red": 0.5}, "frames": [frame], "timing_ms": timing}
+    return httpx.Response(200, json=body, headers={"X-Request-ID": "1"})
+
+
+@pytest.fixture
+def images(tmp_path: Path) -> list[FrameToScore]:
+    for name in ("a.png", "b.png"):
+        (tmp_path / name).write_bytes(encoded(255, 0, 0))
+    return [FrameToScore(Place(str(tmp_path / name)), 1) for name in ("a.png", "b.png")]
+
+
+def test_a_service_that_goes_away_ends_it_instead_of_failing_every_frame(images: list[FrameToScore]) -> None:
+    """The frames that are left can be gone on with; rows of failure would count as done."""
+    replies = iter([reply_of("0.0.1")])
+
+    def answer(request: httpx.Request) -> httpx.Response:
+        try:
+            return next(replies)
+        except StopIteration:
+            raise httpx.ConnectError("refused") from None
+
+    rows = scorer(answer).rows(images)
+    assert next(rows).place.path.endswith("a.png")
+    with pytest.raises(ServiceUnusable, match=r"b\.png: .*--resume goes on"):
+        next(rows)
+
+
+def test_a_model_that_changes_meanwhile_ends_it(images: list[FrameToScore]) -> None:
+    """Rows of two models in one file would be told apart by nobody."""
+    rows = scorer(lambda _: reply_of("0.0.2")).rows(images)
+    with pytest.raises(ServiceUnusable, match=r"from tiny 0\.0\.1 to tiny 0\.0\.2"):
+        next(rows)
+
+
+@pytest.mark.parametrize("url", ["localhost:8000", "ftp://localhost", "http://"])
+def test_what_is_no_address_of_a_service_is_refused(url: str) -> None:
+    with pytest.raises(ServiceUnusable, match="no address of a service"), remote_scorer(url, CONSOLE):
+        pytest.fail("it was taken")

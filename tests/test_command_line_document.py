@@ -1,0 +1,137 @@
+"""What docs/command-line.md shows is what the commands do: each of them runs, in a real shell."""
+
+import csv
+import os
+import re
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from service.cli import SUBCOMMANDS
+from service.settings import DEFAULT_MODEL
+from tests.service.conftest import encoded
+from tests.service.server_process import ServerProcess
+
+LIMIT_S = 300
+
+
+@pytest.fixture(scope="module")
+def document(repository: Path) -> str:
+    return (repository / "docs" / "command-line.md").read_text(encoding="utf-8")
+
+
+@pytest.fixture(scope="module")
+def commands(document: str) -> list[str]:
+    """The lines of every block that is for any shell."""
+    blocks = re.findall(r"^```sh\n(.*?)^```", document, re.DOTALL | re.MULTILINE)
+    return [line for block in blocks for line in block.splitlines()]
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """What the document speaks of: frame.jpg, photos/ with two images, drive.mp4 of three seconds, street.onnx."""
+    pytest.importorskip("av", reason="needs PyAV: pip install 'roadcue[video]'")
+    pytest.importorskip("pyarrow", reason="needs PyArrow: pip install 'roadcue[parquet]'")
+    from tests.service.scoring.made_videos import write_video
+
+    folder = tmp_path_factory.mktemp("reader")
+    (folder / "photos" / "deep").mkdir(parents=True)
+    for name in ("frame.jpg", "photos/a.jpg", "photos/deep/b.jpg"):
+        (folder / name).write_bytes(encoded(90, 120, 150, 320, 180, form="JPEG"))
+    frames = [np.full((90, 160, 3), level, np.uint8) for level in range(30)]
+    write_video(folder / "drive.mp4", frames, codec="mpeg4", pixels="yuv420p")
+    shutil.copy(DEFAULT_MODEL, folder / "street.onnx")
+    (folder / "service").mkdir()
+    (folder / "service" / "models").symlink_to(DEFAULT_MODEL.parent)
+    (folder / "names").write_text("frame.jpg\nphotos/a.jpg\n")
+    return folder
+
+
+def shell(folder: Path, command: str) -> "subprocess.CompletedProcess[str]":
+    path = f"{Path(sys.executable).parent}:{os.environ['PATH']}"
+    bash = ["bash", "-euo", "pipefail", "-c", command]
+    return subprocess.run(
+        bash, cwd=folder, env={**os.environ, "PATH": path}, capture_output=True, text=True, timeout=LIMIT_S
+    )
+
+
+def test_every_command_runs(document: str, commands: list[str], folder: Path) -> None:
+    server = ServerProcess()
+    try:
+        url = server.ready().url
+        for command in commands:
+            done = shell(folder, command.replace("http://localhost:8000", url))
+            assert done.returncode == 0, f"{command}\n{done.stderr}"
+    finally:
+        server.kill()
+    shown = re.search(r"^```csv\n(.*?)^```", document, re.DOTALL | re.MULTILINE)
+    assert shown
+    tables = {name: (folder / name).read_text().splitlines() for name in ("rows.csv", "all.csv", "remote.csv")}
+    assert tables["rows.csv"][0] == shown[1].strip()
+    assert tables["rows.csv"] == tables["all.csv"]
+    places = [(row["frame"], row["video_seconds"]) for row in csv.DictReader(tables["rows.csv"])]
+    seconds = [("drive.mp4", "0.0"), ("drive.mp4", "1.0"), ("drive.mp4", "2.0")]
+    assert places == [("photos/a.jpg", ""), ("photos/deep/b.jpg", ""), *seconds]
+    assert same_but_for_rounding(tables["rows.csv"], tables["remote.csv"])
+    assert len((folder / "drive.jsonl").read_text().splitlines()) == 6
+    assert len((folder / "drive.csv").read_text().splitlines()) == 1 + 2
+
+
+def test_every_command_of_the_readmes_section_runs(repository: Path, folder: Path) -> None:
+    text = (repository / "README.md").read_text(encoding="utf-8")
+    section = text.partition("## For a folder, a video, a million files")[2].partition("\n## ")[0]
+    commands = re.findall(r"^    (.*)", section, re.MULTILINE)
+    assert len(commands) == 5
+    for command in commands:
+        done = shell(folder, command)
+        assert done.returncode == 0, f"{command}\n{done.stderr}"
+    assert len((folder / "labels.csv").read_text().splitlines()) == 1 + 2
+
+
+def same_but_for_rounding(one: list[str], other: list[str]) -> bool:
+    """Two processes may run the network by other plans, whose sums differ in the last digits."""
+    for first, second in zip(csv.reader(one), csv.reader(other), strict=True):
+        for a, b in zip(first, second, strict=True):
+            if a != b and float(a) != pytest.approx(float(b), abs=1e-4):
+                return False
+    return True
+
+
+def test_the_table_of_commands_is_complete(document: str) -> None:
+    assert set(re.findall(r"^\| `roadcue ([a-z]+)`", document, re.MULTILINE)) == set(SUBCOMMANDS)
+
+
+def test_bash_completes_after_the_line_of_the_document(document: str, folder: Path) -> None:
+    """As Tab does: the function that is registered answers with the words that fit."""
+    line = re.search(r"^```bash\n(.*?)\s+#", document, re.MULTILINE)
+    assert line
+    assert completed(folder, line[1], ["roadcue", "ins"]) == ["inspect"]
+    assert completed(folder, line[1], ["roadcue", "predict", "--every-"]) == ["--every-frames", "--every-seconds"]
+    assert completed(folder, line[1], ["roadcue", "predict", "--format", "js"]) == ["json", "jsonl"]
+    assert completed(folder, line[1], ["roadcue", "serve", "--device", "c"]) == ["cpu", "cuda"]
+    train = line[1].replace("roadcue", "roadcue-train")
+    assert completed(folder, train, ["roadcue-train", "exp"]) == ["experiment", "export"]
+
+
+def completed(folder: Path, line: str, words: list[str]) -> list[str]:
+    function = f"_{words[0].replace('-', '_')}_completion"
+    typed = f"COMP_WORDS=({' '.join(words)}); COMP_CWORD={len(words) - 1}; {function} {words[0]}"
+    done = shell(folder, f'{line}\ncomplete -p {words[0]} >/dev/null\n{typed}\nprintf "%s\\n" "${{COMPREPLY[@]}}"')
+    assert done.returncode == 0, done.stderr
+    return sorted(done.stdout.split())
+
+
+@pytest.mark.parametrize("shell_name", ["zsh", "fish"])
+@pytest.mark.parametrize("program", ["roadcue", "roadcue-train"])
+def test_other_shells_have_a_script_that_they_understand(shell_name: str, program: str, folder: Path) -> None:
+    """Read by the shell itself where it is installed."""
+    done = shell(folder, f"{program} completion {shell_name}")
+    assert done.returncode == 0, done.stderr
+    assert program in done.stdout
+    if shutil.which(shell_name):
+        checked = subprocess.run([shell_name, "-n", "-c", done.stdout], capture_output=True, text=True)
+        assert (checked.returncode, checked.stderr) == (0, "")
