@@ -35,7 +35,7 @@ export function compileFilter(text, labels) {
   return tokens.length === 1 ? () => true : new Parser(tokens, labels).whole();
 }
 
-export const sameName = (text) => text.toLowerCase().replaceAll(/[\s_]+/g, " ").trim();
+const sameName = (text) => text.toLowerCase().replaceAll(/[\s_]+/g, " ").trim();
 
 function tokenize(text) {
   const tokens = [];

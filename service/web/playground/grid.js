@@ -10,6 +10,7 @@ export class Grid {
   #root;
   #cards = new Map();
   #order = [];
+  #marked = []; // the chosen card and the one where Tab stops
   #thumbnails;
 
   // onChoose, onOpen, onRemove: are told the frame; onOpen where it was clicked
@@ -51,12 +52,16 @@ export class Grid {
   }
 
   mark(chosen, scrolls) {
-    for (const [frame, { root }] of this.#cards) {
-      root.setAttribute("aria-selected", String(frame === chosen));
-      root.tabIndex = frame === chosen ? 0 : -1;
+    for (const root of this.#marked) {
+      root.setAttribute("aria-selected", "false");
+      root.tabIndex = -1;
     }
-    if (!this.#order.includes(chosen) && this.#order.length) this.#cardOf(this.#order[0]).root.tabIndex = 0;
-    if (scrolls && chosen) this.#cards.get(chosen)?.root.scrollIntoView({ block: "nearest" });
+    const root = this.#cards.get(chosen)?.root;
+    const stop = this.#order.includes(chosen) ? root : this.#cards.get(this.#order[0])?.root;
+    root?.setAttribute("aria-selected", "true");
+    if (stop) stop.tabIndex = 0;
+    this.#marked = [root, stop].filter(Boolean);
+    if (scrolls) root?.scrollIntoView({ block: "nearest" });
   }
 
   focus(frame) {
@@ -76,7 +81,7 @@ export class Grid {
     const image = make("img", { alt: "", hidden: true, decoding: "async", draggable: false });
     const chips = make("span", { class: "found" });
     const name = make("span", { class: "name", textContent: frame.name, title: frame.name });
-    const root = make("li", { class: "card", role: "option", tabIndex: -1 }, make("span", { class: "thumbnail" }, image), name, chips);
+    const root = make("li", { class: "card", role: "option", tabIndex: -1, "aria-selected": "false" }, make("span", { class: "thumbnail" }, image), name, chips);
     root.frame = frame;
     const card = { root, image, chips, frame };
     this.#cards.set(frame, card);

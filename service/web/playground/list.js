@@ -119,8 +119,9 @@ export class List extends EventTarget {
       const order = isByName ? (a, b) => naturally.compare(a.name, b.name) || a.id - b.id : (a, b) => a.id - b.id;
       return frames.sort((a, b) => sign * order(a, b));
     }
-    const known = frames.filter(({ answer }) => answer && key in answer.probabilities);
-    const unknown = frames.filter((frame) => !known.includes(frame));
+    const isKnown = ({ answer }) => Boolean(answer && key in answer.probabilities);
+    const known = frames.filter(isKnown);
+    const unknown = frames.filter((frame) => !isKnown(frame));
     known.sort((a, b) => sign * (b.answer.probabilities[key] - a.answer.probabilities[key]) || a.id - b.id);
     return [...known, ...unknown];
   }

@@ -17,7 +17,7 @@ export class LiveFrames {
   rate = 2;
   skipped = 0;
 
-  // hear: {onAnswer({blob, seconds, answer}), onProblem(problem, again)}
+  // hear: {onAnswer({blob, seconds, answer}), onProblem(problem)}
   constructor(video, hear) {
     this.#video = video;
     this.#hear = hear;
@@ -68,9 +68,8 @@ export class LiveFrames {
       this.#hear.onAnswer({ blob, seconds, answer });
     } catch (error) {
       if (!error.problem) throw error;
-      const seconds = Math.min(PAUSE_AT_MOST_S, waitS(error, 1, 0) ?? 1);
       this.#hear.onProblem(error.problem);
-      await pause(seconds, signal);
+      await pause(Math.min(PAUSE_AT_MOST_S, waitS(error, 1, 0) ?? 1), signal);
     }
   }
 

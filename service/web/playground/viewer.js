@@ -6,6 +6,8 @@ import { clearEvidence, paintEvidence, paintScale } from "./heatmap.js";
 import { LabelBars } from "./label_bars.js";
 import { predict, remedyOf } from "./service.js";
 
+// Evidence is a hundred times the rest of an answer: of a long list only the last frames keep it.
+const MOST_MAPS = 30;
 const STATES = { waiting: "waiting to be sent", sending: "asking the service", cancelled: "not sent" };
 const CHOOSE = "Choose a label to see where its evidence lies.";
 const LATE = "Evidence is of the frame that was answered last.";
@@ -20,6 +22,7 @@ export class Viewer {
   #chosen = null;
   #picture = null; // blob whose URL the photo shows
   #asking = null; // frame whose evidence is asked for
+  #remembered = []; // frames whose evidence is kept, the one looked at last at the end
 
   // onAgain: frame to send again
   constructor(model, { onAgain }) {
@@ -141,9 +144,15 @@ export class Viewer {
     setText(byId("evidence-hint"), this.#chosen && byId("picture").dataset.shows === "film" ? LATE : CHOOSE);
     byId("evidence").dataset.on = String(Boolean(this.#chosen));
     setText(byId("scale-label"), this.#chosen ? `Evidence of ${this.#model.titleOf(this.#chosen)}` : "Evidence");
+    if (maps && this.#frame) this.#remember(this.#frame);
     if (this.#chosen && maps?.[this.#chosen]) paintEvidence(overlay, maps[this.#chosen], answer.width, answer.height);
     else clearEvidence(overlay);
     if (this.#chosen && answer && !maps) this.#fetchEvidence(this.#frame);
+  }
+
+  #remember(frame) {
+    this.#remembered = [...this.#remembered.filter((other) => other !== frame), frame];
+    if (this.#remembered.length > MOST_MAPS) delete this.#remembered.shift().answer?.evidence;
   }
 
   #showOpacity() {
