@@ -49,6 +49,11 @@ class NetworkConfiguration(_Configuration):
     trunk: str = Field("tf_efficientnet_lite0", description="any timm model with features at strides 8, 16 and 32")
     pretrained: Literal["imagenet", "hub", "none"] = "imagenet"
     head_width: int = Field(96, gt=0, description="channels of the evidence head")
+    sharpness: float = Field(
+        1.4,
+        gt=0.1,
+        description="sharpness from which the pooling of the maps starts to learn; larger is nearer the maximum",
+    )
     drop_path: float = Field(0.0, ge=0, lt=1, description="share of the trunk's residual branches left out at a step")
     frozen_stages: int = Field(
         0, ge=0, description="stem and first stages of the trunk that keep their start; cheaper on a CPU"

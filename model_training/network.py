@@ -4,6 +4,7 @@
 """
 
 import importlib
+import math
 from dataclasses import dataclass
 from typing import Any, Final, cast
 
@@ -21,6 +22,7 @@ _PACKAGED_WEIGHTS: Final = {
     for size in range(3)
 }
 _STRIDES: Final = (8, 16, 32)
+_LEAST_SHARPNESS: Final = 0.1
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,7 +48,8 @@ class PresenceNetwork(nn.Module):
         super().__init__()
         self.trunk = _trunk(configuration)
         self.head = EvidenceHead(self.trunk.feature_info.channels(), labels, configuration.head_width)
-        self.sharpness_L = nn.Parameter(torch.full((labels,), 2.0))
+        start = math.log(math.expm1(configuration.sharpness - _LEAST_SHARPNESS))
+        self.sharpness_L = nn.Parameter(torch.full((labels,), start))
         mean, scale = _pixel_scaling(configuration.trunk)
         self.register_buffer("pixel_mean_C", mean, persistent=False)
         self.register_buffer("pixel_scale_C", scale, persistent=False)
@@ -99,7 +102,7 @@ class EvidenceHead(nn.Module):
 
 def pooled(evidence_BLhw: Tensor, sharpness_L: Tensor) -> Tensor:
     """Log-mean-exp over the grid: between the mean (sharpness towards 0) and the maximum (towards infinity)."""
-    sharpness_L = functional.softplus(sharpness_L) + 0.1
+    sharpness_L = functional.softplus(sharpness_L) + _LEAST_SHARPNESS
     cells = evidence_BLhw.shape[-2] * evidence_BLhw.shape[-1]
     sharpened = evidence_BLhw.flatten(2) * sharpness_L[:, None]
     log_mean_BL = torch.logsumexp(sharpened, dim=-1) - torch.log(torch.tensor(float(cells)))

@@ -4,7 +4,7 @@ import subprocess
 import time
 import uuid
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import httpx
 import pytest
@@ -23,8 +23,8 @@ OVERRIDE = "docker-compose.monitoring.yml"
 class Monitored(Deployment):
     """A compose project with the override, and the ports of its two servers."""
 
-    prometheus_port: int
-    grafana_port: int
+    prometheus_port: int = field(kw_only=True)
+    grafana_port: int = field(kw_only=True)
 
     @property
     def environment(self) -> dict[str, str]:
@@ -50,7 +50,9 @@ def need(image: str) -> None:
 def monitored(image: str) -> Iterator[Monitored]:
     """The service, healthy; Prometheus and Grafana are started by the tests that look at them."""
     project = f"roadcue-test-{uuid.uuid4().hex[:12]}"
-    deployment = Monitored(project, image.partition(":")[2], free_port(), free_port(), free_port())
+    deployment = Monitored(
+        project, image.partition(":")[2], free_port(), prometheus_port=free_port(), grafana_port=free_port()
+    )
     try:
         start = deployment.command("up", "--detach", "--wait", "--wait-timeout", str(START_LIMIT_S), "roadcue")
         started = subprocess.run(start, cwd=REPOSITORY, env=deployment.environment, capture_output=True, text=True)
