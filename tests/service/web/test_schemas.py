@@ -69,6 +69,7 @@ async def test_predict_documents_every_problem_it_answers_with(document: dict[st
         "draining",
         "startup_failed",
         "unreadable_file",
+        "unreadable_video",
         "not_found",
         "method_not_allowed",
         "bad_request",
