@@ -146,7 +146,7 @@ class Generator:
     async def _until(self, due_s: float) -> None:
         # A timer may fire a little early; at its time even a late frame lets answers be read before it is sent.
         await asyncio.sleep(max(0.0, due_s - self.now_s()))
-        while (early_s := due_s - self.now_s()) > 0:
+        while (early_s := due_s - self.now_s()) > 0:  # noqa: ASYNC110 - there is nobody to set an event
             await asyncio.sleep(early_s)
 
     def _end(self) -> None:

@@ -29,6 +29,7 @@ from benchmarks.serving.servers import Server
 SHARES: Final = (0.5, 0.9, 0.5, 3.0, 0.5)
 HALF, NINE_TENTHS, BEFORE, OVERLOAD, AFTER = range(5)
 CAPACITY_CLIENTS: Final = 64
+MIN_SECONDS: Final = 2
 GRACE_S: Final = 10.0
 PATIENCE_S: Final = 60.0
 MEMORY_EVERY_S: Final = 0.5
@@ -75,7 +76,9 @@ class OpenLoop:
 def run_open_loop(setting: Setting, contender: Contender, record: Record) -> OpenLoop:
     """Measure one contender with raw bodies. Raises one of FAILURES."""
     with ready(setting, contender, "raw", record) as server:
-        found = load(server, setting.key_frames, CAPACITY_CLIENTS, max(1, round(setting.plan.steady_seconds / 2)))
+        found = load(
+            server, setting.key_frames, CAPACITY_CLIENTS, max(MIN_SECONDS, round(setting.plan.steady_seconds / 2))
+        )
         if not found.answered:
             raise server.failure("no frame was answered")
         server.processes.wait_until_idle(IDLE_PATIENCE_S)

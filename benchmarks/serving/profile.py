@@ -1,4 +1,7 @@
-"""Where the service's time goes under load: samples of py-spy, in a run of its own, the functions that hold most."""
+"""Where the service's time goes under load: samples of py-spy, in a run of its own, the functions that hold most.
+
+Functions are those of Python: what a library computes is held by the function that calls it.
+"""
 
 import subprocess
 from collections import Counter
@@ -28,7 +31,7 @@ def run_profile(setting: Setting, contender: Contender, record: Record) -> list[
 
 def _sample(programs: Path, server: Server, setting: Setting, output: Path) -> None:
     seconds = setting.plan.profile_seconds
-    command = [str(programs / "py-spy"), "record", "--pid", str(server.process.pid), "--subprocesses", "--native"]
+    command = [str(programs / "py-spy"), "record", "--pid", str(server.process.pid), "--subprocesses"]
     command += ["--rate", str(SAMPLES_PER_S), "--duration", str(seconds), "--format", "raw", "--output", str(output)]
     sampler = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)  # noqa: S603
     try:

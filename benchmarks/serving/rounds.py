@@ -130,8 +130,8 @@ class Stand:
 
     def _measured(self, server: Server, cell: Cell, turn: int) -> Measurement:
         folder, seconds = self._setting.folder / cell.size, self._setting.plan.seconds_of(cell)
-        server.processes.thaw()
         try:
+            server.wake(self._setting.frames[cell.size][0])
             server.processes.wait_until_idle(IDLE_PATIENCE_S)
             found = load(server, folder, cell.clients, seconds)
             memory_bytes = server.processes.memory_bytes()

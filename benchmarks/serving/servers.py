@@ -19,7 +19,8 @@ from benchmarks.serving.peers.launch import Body, Launch
 from benchmarks.serving.processes import MARK, MarkedProcesses
 
 REPOSITORY: Final = Path(__file__).parents[2]
-START_TIMEOUT_S: Final = 120.0
+START_TIMEOUT_S: Final = 240.0
+WAKE_TIMEOUT_S: Final = 20.0
 POLL_S: Final = 0.1
 # MLServer listens on three ports in a row.
 PORTS_IN_A_ROW: Final = 3
@@ -79,6 +80,14 @@ class Server:
                     return time.monotonic() - self.started_s
             time.sleep(POLL_S)
         raise self.failure(f"it did not answer within {START_TIMEOUT_S:g} s")
+
+    def wake(self, frame: bytes) -> None:
+        """Let it go on after it was frozen, and wait until it answers again. Raises ServerFailed."""
+        self.processes.thaw()
+        try:
+            self.ask(frame, timeout_s=WAKE_TIMEOUT_S).raise_for_status()
+        except httpx.HTTPError as problem:
+            raise self.failure(f"it does not answer after a pause: {problem!r}") from problem
 
     def end(self) -> None:
         """End every process of it."""

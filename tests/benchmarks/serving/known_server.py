@@ -15,7 +15,7 @@ NOTHING = b""
 
 
 class KnownServer:
-    """`reply(n)` gives the seconds that the n-th request takes, and the bytes of its answer; none closes the connection.
+    """`reply(n)` gives the seconds that the n-th request takes, and the bytes of its answer; none: it closes the line.
 
     `bodies` are those that came, in order.
     """
