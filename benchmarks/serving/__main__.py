@@ -4,7 +4,7 @@ import os
 import random
 import tempfile
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from functools import partial
@@ -148,16 +148,14 @@ def write(results: Results, output: Path) -> str:
     return text
 
 
-def _several(*declarations: str, of: click.ParamType | Sequence[str], text: str) -> Any:
-    kind = of if isinstance(of, click.ParamType) else click.Choice(list(of))
-    return click.option(*declarations, multiple=True, type=kind, help=f"{text}; may be repeated.")
+AGAIN: Final = "else all; may be repeated."
 
 
 @click.command(context_settings={"show_default": True})
 @click.option("--quick", is_flag=True, help="Everything once and shortly: whether it works, not how fast it is.")
-@_several("--contender", "names", of=NAMES, text="Whom to measure; else all")
-@_several("--size", "sizes", of=SIZES, text="Of frames, in pixels; else all")
-@_several("--clients", of=click.IntRange(1, 4096), text="In the closed loop; else 1, 8, 16, 64 and 256")
+@click.option("--contender", "names", multiple=True, type=click.Choice(NAMES), help=f"Whom to measure; {AGAIN}")
+@click.option("--size", "sizes", multiple=True, type=click.Choice(SIZES), help=f"Of frames, in pixels; {AGAIN}")
+@click.option("--clients", multiple=True, type=click.IntRange(1, 4096), help=f"In the closed loop; {AGAIN}")
 @click.option("--seconds", type=click.IntRange(1, 600), help="Of each measurement in the closed loop.")
 @click.option("--rounds", type=click.IntRange(1, 1000), help="How often each is measured.")
 @click.option("--open-loop/--no-open-loop", default=True, help="Whether to measure at constant rates.")

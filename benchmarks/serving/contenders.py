@@ -27,6 +27,7 @@ class Contender:
     """A server: the command and variables that start it, where and how it takes a frame, how its answer is read.
 
     `environment` names its virtual environment; "" is our own. `package` is what its version is the version of.
+    `command_at_rates` starts it for constant rates, where that is another one.
     """
 
     name: str
@@ -39,6 +40,7 @@ class Contender:
     form_field: str = FIELD
     tolerance: float = ROUNDING
     variant: str = "float32"
+    command_at_rates: Command | None = None
     read: Callable[[Any], Answer] = field(default=lambda answer: answer)
 
     @property
@@ -101,11 +103,21 @@ def _our_answer(answer: Any) -> Answer:
     return probabilities
 
 
-# No other server logs each request here, and none bounds its queue below what 256 clients send at once.
-LIKE_THE_OTHERS: Final = ("--variant", "float32", "--access-log-level", "debug", "--max-queue-frames", "1024")
+# No other server logs each request here.
+FLOAT32: Final = ("--variant", "float32", "--access-log-level", "debug")
+# Nor bounds its queue below what 256 clients send at once: refused clients of a closed loop would only ask again.
+LONG_QUEUE: Final = ("--max-queue-frames", "1024")
 
 CONTENDERS: Final = (
-    Contender(OURS, "", "roadcue", _roadcue(*LIKE_THE_OTHERS), form_field="file", read=_our_answer),
+    Contender(
+        OURS,
+        "",
+        "roadcue",
+        _roadcue(*FLOAT32, *LONG_QUEUE),
+        form_field="file",
+        read=_our_answer,
+        command_at_rates=_roadcue(*FLOAT32),
+    ),
     Contender(AS_SHIPPED, "", "roadcue", _roadcue(), form_field="file", read=_our_answer, variant="auto"),
     Contender("naive endpoint", "naive", "fastapi", _module("naive_app"), tolerance=OTHER_PIXELS),
     Contender("LitServe", "litserve", "litserve", _module("litserve_app")),

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from benchmarks.serving.closed_loop import Load
 from benchmarks.serving.contenders import AS_SHIPPED, LIMIT, OURS
-from benchmarks.serving.overload import BEFORE, OVERLOAD, OpenLoop
+from benchmarks.serving.overload import OVERLOAD, OpenLoop, overload_growth, phases_of
 from benchmarks.serving.plan import THROUGHPUT_CLIENTS, Cell, Plan
 from benchmarks.serving.rounds import Measurement
 from model_training.metrics import interval
@@ -106,7 +106,7 @@ def asked(
     return [
         *_of_throughput(measurements, peers, plan),
         *_of_cost(measurements, plan),
-        *(figure for one in open_loops if one.contender in (OURS, AS_SHIPPED) for figure in _of_overload(one)),
+        *(figure for one in open_loops if one.contender in (OURS, AS_SHIPPED) for figure in _of_overload(one, plan)),
     ]
 
 
@@ -131,7 +131,7 @@ def _of_cost(measurements: Sequence[Measurement], plan: Plan) -> Iterator[Figure
     yield from _most("one client: median latency of decode + inference in process", found, LATENCY_OF_LIMIT)
 
 
-def _of_overload(loop: OpenLoop) -> Iterator[Figure]:
+def _of_overload(loop: OpenLoop, plan: Plan) -> Iterator[Figure]:
     phase, name = loop.phases[OVERLOAD], f"{loop.contender}, 300 % of capacity"
     share = phase.answered_per_s / loop.capacity
     yield Figure(f"{name}: answered of capacity", f"at least {OVERLOAD_SHARE}", f"{share:.3f}", share >= OVERLOAD_SHARE)
@@ -142,22 +142,17 @@ def _of_overload(loop: OpenLoop) -> Iterator[Figure]:
     if (refused_ms := phase.refused_p99_ms) is not None:
         reached = refused_ms <= REFUSED_WITHIN_MS
         yield Figure(f"{name}: 429 within (p99)", f"{REFUSED_WITHIN_MS:g} ms", f"{refused_ms:.1f} ms", reached)
-    yield from _of_memory(loop, name)
+    yield from _of_memory(loop, name, plan)
     seen = "not before the end" if loop.recovery_s is None else f"{loop.recovery_s:g} s"
     reached = loop.recovery_s is not None and loop.recovery_s <= RECOVERED_WITHIN_S
     yield Figure(f"{name}: back to normal latency", f"within {RECOVERED_WITHIN_S:g} s", seen, reached)
 
 
-def _of_memory(loop: OpenLoop, name: str) -> Iterator[Figure]:
-    """The end against the time at half the capacity; the rise within the overload itself is the queue's frames."""
-    seen = loop.memory_bytes
-    if len(seen) < BEFORE + OVERLOAD:
-        return
-    third = max(1, len(seen) // 5)
-    growth = statistics.median(seen[-third:]) / statistics.median(seen[:third])
-    yield Figure(
-        f"{name}: memory after, of before", f"at most {MEMORY_GROWTH}", f"{growth:.3f}", growth <= MEMORY_GROWTH
-    )
+def _of_memory(loop: OpenLoop, name: str, plan: Plan) -> Iterator[Figure]:
+    growth = overload_growth(loop, phases_of(plan, loop.capacity))
+    if growth is not None:
+        asked_for = f"at most {MEMORY_GROWTH}"
+        yield Figure(f"{name}: memory late, of early", asked_for, f"{growth:.3f}", growth <= MEMORY_GROWTH)
 
 
 def _least(name: str, found: Ratio | None, bound: float) -> Iterator[Figure]:

@@ -10,9 +10,10 @@ import statistics
 import subprocess
 import sys
 import threading
+import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from http import HTTPStatus
 from itertools import takewhile
 from pathlib import Path
@@ -62,6 +63,14 @@ class PhaseFigures:
 
 
 @dataclass(frozen=True, slots=True)
+class Memory:
+    """What all processes of a server hold, so many seconds after the start of the rates."""
+
+    seconds: float
+    resident_bytes: int
+
+
+@dataclass(frozen=True, slots=True)
 class OpenLoop:
     """A server at constant rates. `recovery_s` is None where it was not back to normal before the end."""
 
@@ -69,12 +78,13 @@ class OpenLoop:
     capacity: float
     phases: list[PhaseFigures]
     recovery_s: float | None
-    memory_bytes: list[int]
+    memory: list[Memory]
     client_cpu_s: float
 
 
 def run_open_loop(setting: Setting, contender: Contender, record: Record) -> OpenLoop:
     """Measure one contender with raw bodies. Raises one of FAILURES."""
+    contender = replace(contender, command=contender.command_at_rates or contender.command)
     with ready(setting, contender, "raw", record) as server:
         found = load(
             server, setting.key_frames, CAPACITY_CLIENTS, max(MIN_SECONDS, round(setting.plan.steady_seconds / 2))
@@ -83,11 +93,11 @@ def run_open_loop(setting: Setting, contender: Contender, record: Record) -> Ope
             raise server.failure("no frame was answered")
         server.processes.wait_until_idle(IDLE_PATIENCE_S)
         phases = phases_of(setting.plan, found.frames_per_s)
-        with watched(server.processes) as memory_bytes:
+        with watched(server.processes) as memory:
             exchanges, client_cpu_s = _generate(server, setting.key_frames, phases)
         figures = [_figures(number, phases, exchanges) for number in range(len(phases))]
         return OpenLoop(
-            contender.name, found.frames_per_s, figures, recovery_s(phases, exchanges), memory_bytes, client_cpu_s
+            contender.name, found.frames_per_s, figures, recovery_s(phases, exchanges), memory, client_cpu_s
         )
 
 
@@ -98,14 +108,14 @@ def phases_of(plan: Plan, capacity: float) -> list[Phase]:
 
 
 @contextmanager
-def watched(processes: MarkedProcesses) -> Iterator[list[int]]:
-    """Resident bytes, again and again, while the block runs."""
-    seen: list[int] = []
-    end = threading.Event()
+def watched(processes: MarkedProcesses) -> Iterator[list[Memory]]:
+    """Resident memory, again and again, while the block runs."""
+    seen: list[Memory] = []
+    end, started_s = threading.Event(), time.monotonic()
 
     def watch() -> None:
         while not end.is_set():
-            seen.append(processes.resident_bytes())
+            seen.append(Memory(time.monotonic() - started_s, processes.resident_bytes()))
             end.wait(MEMORY_EVERY_S)
 
     thread = threading.Thread(target=watch)
@@ -165,6 +175,19 @@ def _figures(number: int, phases: Sequence[Phase], exchanges: Sequence[Exchange]
 def _answered_in(exchanges: Sequence[Exchange], begin_s: float, end_s: float) -> int:
     answered = (one for one in exchanges if one.status == HTTPStatus.OK and one.latency_s is not None)
     return sum(begin_s <= one.intended_s + (one.latency_s or 0.0) < end_s for one in answered)
+
+
+def overload_growth(loop: OpenLoop, phases: Sequence[Phase]) -> float | None:
+    """Memory late in the overload over memory once its queue is full; None where it was too short to tell.
+
+    What the queue itself holds is no growth, so the first quarter of the phase does not count.
+    """
+    begin_s, seconds = sum(phase.seconds for phase in phases[:OVERLOAD]), phases[OVERLOAD].seconds
+    early, late = (
+        [one.resident_bytes for one in loop.memory if first <= (one.seconds - begin_s) / seconds < last]
+        for first, last in ((0.25, 0.5), (0.75, 1.0))
+    )
+    return statistics.median(late) / statistics.median(early) if early and late else None
 
 
 def percentile_ms(exchanges: Sequence[Exchange], percent: float) -> float | None:

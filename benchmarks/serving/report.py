@@ -162,8 +162,8 @@ def _area(cell: Cell) -> int:
 
 
 def _open(loops: Sequence[OpenLoop]) -> str:
-    head = ("", "capacity", "rate", "answered/s", "p50 ms", "p99 ms", "429", "5xx", "no answer", "other", "429 p99 ms")
-    head += ("client late p99 ms", "recovered s")
+    head = ["", "capacity", "rate", "answered/s", "p50 ms", "p99 ms", "429", "5xx", "no answer", "other", "429 p99 ms"]
+    head += ["client late p99 ms", "recovered s", "peak MiB"]
     return _table(head, [row for loop in loops for row in _open_rows(loop)])
 
 
@@ -171,6 +171,8 @@ def _open_rows(loop: OpenLoop) -> Iterator[list[str]]:
     for number in (HALF, NINE_TENTHS, OVERLOAD):
         phase = loop.phases[number]
         recovered = _number(loop.recovery_s, 2) if number == OVERLOAD else ""
+        held = [one.resident_bytes for one in loop.memory]
+        peak = f"{max(held) / MIB:.0f}" if held and number == OVERLOAD else ""
         yield [
             *((loop.contender, f"{loop.capacity:.1f}") if number == HALF else ("", "")),
             f"{100 * phase.share:.0f} %: {phase.rate:.0f}/s",
@@ -181,6 +183,7 @@ def _open_rows(loop: OpenLoop) -> Iterator[list[str]]:
             _number(phase.refused_p99_ms, 1),
             f"{phase.late_p99_ms:.1f}",
             recovered,
+            peak,
         ]
 
 
