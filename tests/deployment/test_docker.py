@@ -18,7 +18,7 @@ import pytest
 
 from service.settings import Settings
 from tests.conftest import REPOSITORY
-from tests.deployment.conftest import NEEDS_TRAINING_LIBRARIES, START_LIMIT_S, Deployment, deployed, post_frame, run
+from tests.deployment.conftest import START_LIMIT_S, Deployment, deployed, post_frame, run
 
 pytestmark = pytest.mark.docker
 
