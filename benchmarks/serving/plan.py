@@ -87,8 +87,8 @@ QUICK: Final = Plan(
     key_rounds=1,
     key_seconds=1,
     warm_up_seconds=1,
-    steady_seconds=1,
-    overload_seconds=2,
-    calm_seconds=2,
+    steady_seconds=0.5,
+    overload_seconds=1.5,
+    calm_seconds=1.5,
     profile_seconds=2,
 )
