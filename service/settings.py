@@ -220,7 +220,7 @@ def flag_name(field: str) -> str:
 
 
 def settings_table() -> str:
-    """The Markdown table of all settings, as the README prints it."""
+    """The Markdown table of all settings, as docs/operations.md prints it."""
     head = "| Flag | Environment | Default | Allowed | Meaning |\n|---|---|---|---|---|"
     return "\n".join([head, *_table_rows()])
 

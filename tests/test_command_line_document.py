@@ -1,11 +1,9 @@
 """What docs/command-line.md shows is what the commands do: each of them runs, in a real shell."""
 
 import csv
-import os
 import re
 import shutil
 import subprocess
-import sys
 from pathlib import Path
 
 import numpy as np
@@ -13,22 +11,14 @@ import pytest
 
 from service.cli import SUBCOMMANDS
 from service.settings import DEFAULT_MODEL
+from tests.document import blocks, commands, shell
 from tests.service.conftest import encoded
 from tests.service.server_process import ServerProcess
-
-LIMIT_S = 300
 
 
 @pytest.fixture(scope="module")
 def document(repository: Path) -> str:
     return (repository / "docs" / "command-line.md").read_text(encoding="utf-8")
-
-
-@pytest.fixture(scope="module")
-def commands(document: str) -> list[str]:
-    """The lines of every block that is for any shell."""
-    blocks = re.findall(r"^```sh\n(.*?)^```", document, re.DOTALL | re.MULTILINE)
-    return [line for block in blocks for line in block.splitlines()]
 
 
 @pytest.fixture(scope="module")
@@ -45,33 +35,20 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     frames = [np.full((90, 160, 3), level, np.uint8) for level in range(30)]
     write_video(folder / "drive.mp4", frames, codec="mpeg4", pixels="yuv420p")
     shutil.copy(DEFAULT_MODEL, folder / "street.onnx")
-    (folder / "service").mkdir()
-    (folder / "service" / "models").symlink_to(DEFAULT_MODEL.parent)
-    (folder / "names").write_text("frame.jpg\nphotos/a.jpg\n")
     return folder
 
 
-def shell(folder: Path, command: str) -> "subprocess.CompletedProcess[str]":
-    path = f"{Path(sys.executable).parent}:{os.environ['PATH']}"
-    bash = ["bash", "-euo", "pipefail", "-c", command]
-    return subprocess.run(
-        bash, cwd=folder, env={**os.environ, "PATH": path}, capture_output=True, text=True, timeout=LIMIT_S
-    )
-
-
-def test_every_command_runs(document: str, commands: list[str], folder: Path) -> None:
+def test_every_command_runs(document: str, folder: Path) -> None:
     server = ServerProcess()
     try:
         url = server.ready().url
-        for command in commands:
+        for command in commands(document):
             done = shell(folder, command.replace("http://localhost:8000", url))
             assert done.returncode == 0, f"{command}\n{done.stderr}"
     finally:
         server.kill()
-    shown = re.search(r"^```csv\n(.*?)^```", document, re.DOTALL | re.MULTILINE)
-    assert shown
     tables = {name: (folder / name).read_text().splitlines() for name in ("rows.csv", "all.csv", "remote.csv")}
-    assert tables["rows.csv"][0] == shown[1].strip()
+    assert tables["rows.csv"][:1] == blocks(document, "csv")[0].splitlines()
     assert tables["rows.csv"] == tables["all.csv"]
     places = [(row["frame"], row["video_seconds"]) for row in csv.DictReader(tables["rows.csv"])]
     seconds = [("drive.mp4", "0.0"), ("drive.mp4", "1.0"), ("drive.mp4", "2.0")]
@@ -79,17 +56,6 @@ def test_every_command_runs(document: str, commands: list[str], folder: Path) ->
     assert same_but_for_rounding(tables["rows.csv"], tables["remote.csv"])
     assert len((folder / "drive.jsonl").read_text().splitlines()) == 6
     assert len((folder / "drive.csv").read_text().splitlines()) == 1 + 2
-
-
-def test_every_command_of_the_readmes_section_runs(repository: Path, folder: Path) -> None:
-    text = (repository / "README.md").read_text(encoding="utf-8")
-    section = text.partition("## For a folder, a video, a million files")[2].partition("\n## ")[0]
-    commands = re.findall(r"^    (.*)", section, re.MULTILINE)
-    assert len(commands) == 5
-    for command in commands:
-        done = shell(folder, command)
-        assert done.returncode == 0, f"{command}\n{done.stderr}"
-    assert len((folder / "labels.csv").read_text().splitlines()) == 1 + 2
 
 
 def same_but_for_rounding(one: list[str], other: list[str]) -> bool:

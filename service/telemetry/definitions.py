@@ -1,4 +1,4 @@
-"""Every metric of the service, as data: the registry, the README's table and the dashboard's test are held to it.
+"""Every metric of the service, as data: the registry, the table of metrics and the dashboard's test are held to it.
 
 Names follow Prometheus: base units as suffixes, `_total` for counters, and labels of few values. `across` says how
 the processes of one service make one value; counters and histograms always add up.
@@ -109,7 +109,7 @@ BY_NAME: Final = {definition.name: definition for definition in DEFINITIONS}
 
 
 def metrics_table() -> str:
-    """The Markdown table of all metrics, as the README prints it."""
+    """The Markdown table of all metrics, as docs/operations.md prints it."""
     head = "| Metric | Type | Labels | Meaning |\n|---|---|---|---|"
     return "\n".join([head, *_table_rows()])
 

@@ -113,13 +113,10 @@ def test_default_model_lies_in_the_package() -> None:
     assert Settings().model == Path(__file__).parents[2] / "service" / "models" / "street.onnx"
 
 
-def test_readme_holds_exactly_the_settings_table(repository: Path) -> None:
-    readme = repository / "README.md"
-    if not readme.exists():
-        pytest.skip("README.md is not written yet")
-    _, marker, behind = readme.read_text(encoding="utf-8").partition("<!-- settings -->")
-    assert marker, "README.md needs <!-- settings --> and <!-- /settings --> around the table of settings"
-    assert behind.partition("<!-- /settings -->")[0].strip() == settings_table()
+def test_the_document_holds_exactly_the_settings_table(repository: Path) -> None:
+    document = (repository / "docs" / "operations.md").read_text(encoding="utf-8")
+    between = document.partition("<!-- settings -->\n")[2].partition("\n<!-- /settings -->")[0]
+    assert between == settings_table()
 
 
 def test_an_empty_variable_keeps_no_frames(monkeypatch: pytest.MonkeyPatch) -> None:
