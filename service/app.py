@@ -12,7 +12,7 @@ from fastapi.exceptions import RequestValidationError
 from starlette.exceptions import HTTPException
 
 from service import __version__
-from service.errors import LabelFolderError, LabelFolderUnusable, RoadcueError, StartupError
+from service.errors import Draining, LabelFolderError, LabelFolderUnusable, RoadcueError, StartupError
 from service.inference.decoding import FrameLimits
 from service.inference.detector import Detector, load_detector
 from service.inference.scheduling import open_scheduler
@@ -157,7 +157,9 @@ async def _load(
     settings: Settings, lifecycle: Lifecycle, metrics: Metrics, load: Load, execution: Execution | None
 ) -> None:
     try:
-        serving = await asyncio.to_thread(_serving, settings, load, execution)
+        serving = await asyncio.to_thread(_serving, settings, load, execution, lambda: lifecycle.draining)
+    except Draining:
+        logger.info("loading stopped")
     except StartupError as error:
         lifecycle.fail(error)
     except Exception as error:  # whatever it is, the process must end and say so
@@ -167,8 +169,8 @@ async def _load(
         _open(serving, lifecycle, metrics)
 
 
-def _serving(settings: Settings, load: Load, execution: Execution | None) -> Serving:
-    model = load_with_plan(settings, load, execution)
+def _serving(settings: Settings, load: Load, execution: Execution | None, is_ending: Callable[[], bool]) -> Serving:
+    model = load_with_plan(settings, load, execution, is_ending)
     keeper = keeper_of(settings, model.detector, BESIDE_REQUESTS)
     scheduler = open_scheduler(model.detector, model.execution.plan, settings.max_queue_frames)
     return Serving(model.detector, scheduler, model.execution, keeper)

@@ -19,7 +19,7 @@ from service.inference.driving_frame import driving_frame
 from service.inference.execution import ExecutionPlan, available_cpus
 from service.inference.freed_memory import give_freed_memory_back
 from service.inference.machine import Machine, this_machine
-from service.inference.plan_timing import Scheduler, measure_plans, under_way
+from service.inference.plan_timing import IsEnding, Scheduler, measure_plans, never, under_way
 from service.inference.scheduling import open_scheduler
 from service.inference.session import CPU
 from service.inference.tuning import (
@@ -48,21 +48,24 @@ class LoadedModel:
     execution: Execution
 
 
-def load_with_plan(settings: Settings, load: Load, given: Execution | None = None) -> LoadedModel:
+def load_with_plan(
+    settings: Settings, load: Load, given: Execution | None = None, is_ending: IsEnding = never
+) -> LoadedModel:
     """The detector and how it runs; with `given`, as another process of the service found out. Raises StartupError.
 
+    Raises Draining soon after `is_ending` says so while plans are measured: a start does not outlast its process.
     `Execution.model_dump_json` and `model_validate_json` carry what one process measured to the others.
     """
     detector = load(pinned(settings, given.plan) if given else settings)
     if given:
         return LoadedModel(detector, given)
-    execution = chosen_execution(settings, detector, load)
+    execution = chosen_execution(settings, detector, load, is_ending)
     if execution.plan.threads_per_worker != _threads(settings):
         detector = load(pinned(settings, execution.plan))
     return LoadedModel(detector, execution)
 
 
-def chosen_execution(settings: Settings, detector: Detector, load: Load) -> Execution:
+def chosen_execution(settings: Settings, detector: Detector, load: Load, is_ending: IsEnding = never) -> Execution:
     """How the model runs, and why; `detector` has the threads of the settings, and `load` opens others."""
     cpus, on_gpu, pins = cpus_per_process(settings), is_on_gpu(detector), pins_of(settings)
     default = default_plan(cpus, on_gpu, pins)
@@ -74,7 +77,8 @@ def chosen_execution(settings: Settings, detector: Detector, load: Load) -> Exec
         return Execution(plan=default, origin="default", reason="tuning_seconds is 0: nothing was measured")
     plans = candidate_plans(cpus, on_gpu, pins)
     frame = driving_frame(settings.max_frame_pixels)
-    measurements = measured(settings, detector, load, plans, [frame], made_frame(frame), settings.tuning_seconds)
+    budget_s, in_short = settings.tuning_seconds, made_frame(frame)
+    measurements = measured(settings, detector, load, plans, [frame], in_short, budget_s, is_ending)
     return decided(settings, detector, measurements, "measured")
 
 
@@ -86,10 +90,11 @@ def measured(
     frames: Sequence[bytes],
     frame_in_words: str,
     seconds: float,
+    is_ending: IsEnding = never,
 ) -> Measurements:
-    """Figures of the plans within so many seconds."""
+    """Figures of the plans within so many seconds; raises Draining once `is_ending` says so."""
     opener = _PlanOpener(settings, detector, load)
-    found = measure_plans(plans, opener.open, frames, frame_in_words, seconds)
+    found = measure_plans(plans, opener.open, frames, frame_in_words, seconds, is_ending=is_ending)
     del opener
     give_freed_memory_back()
     _log(found)

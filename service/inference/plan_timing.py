@@ -17,6 +17,7 @@ from typing import Any, Final, Protocol
 
 import numpy as np
 
+from service.errors import Draining
 from service.inference.execution import ExecutionPlan
 from service.inference.tuning import LeftOut, Measurements, PlanFigures
 
@@ -37,6 +38,7 @@ class Scheduler(AbstractContextManager[Any], Protocol):
 
 
 OpenPlan = Callable[[ExecutionPlan], Scheduler]
+IsEnding = Callable[[], bool]
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,6 +50,11 @@ class Clocks:
 
 
 CLOCKS: Final = Clocks()
+
+
+def never() -> bool:
+    """The answer of a process that is not about to end."""
+    return False
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,13 +89,15 @@ def measure_plans(
     frame_in_words: str,
     budget_s: float,
     clocks: Clocks = CLOCKS,
+    is_ending: IsEnding = never,
 ) -> Measurements:
     """Figures of the plans, measured within `budget_s` seconds; opening the first and one frame of it always fit in.
 
     What the first plan raises when it opens or answers its first frame is raised; another plan that fails is left out.
+    Raises Draining, after the frames under way at most, once `is_ending` says that nobody needs the figures any more.
     """
     started_s = clocks.wall()
-    contest = _Contest(open_plan, frames, clocks, started_s, budget_s)
+    contest = _Contest(open_plan, frames, clocks, started_s, budget_s, is_ending)
     with contest:
         contest.open(plans)
         contest.run()
@@ -107,10 +116,16 @@ class _Contest:
     """Plans side by side: opened one after the other, then taking turns until the budget is spent."""
 
     def __init__(
-        self, open_plan: OpenPlan, frames: Sequence[bytes], clocks: Clocks, started_s: float, budget_s: float
+        self,
+        open_plan: OpenPlan,
+        frames: Sequence[bytes],
+        clocks: Clocks,
+        started_s: float,
+        budget_s: float,
+        is_ending: IsEnding,
     ) -> None:
         self._open_plan, self._frames, self._clocks = open_plan, itertools.cycle(frames), clocks
-        self._started_s, self._budget_s = started_s, budget_s
+        self._started_s, self._budget_s, self._is_ending = started_s, budget_s, is_ending
         self._contenders: list[_Contender] = []
         self._left_out: list[LeftOut] = []
         self._opened = ExitStack()
@@ -124,6 +139,8 @@ class _Contest:
     def open(self, plans: Sequence[ExecutionPlan]) -> None:
         """Open the plans and let a first wave of frames through each, so that none pays for being the first."""
         for plan in plans:
+            if self._is_ending():
+                raise _nobody_waits()
             if self._contenders and self._spent_s() + self._opening_s(plan) > OPENING_SHARE * self._budget_s:
                 self._left_out.append(LeftOut(plan=plan, reason=self._no_time()))
                 continue
@@ -174,9 +191,11 @@ class _Contest:
         needed_s = max(turn_s + contender.wave_s, LEAST_WAVES * contender.wave_s)
         if contender.failure or self._spent_s() + needed_s > self._budget_s:
             return False
-        loop = _ClosedLoop(contender.scheduler, self._frames, under_way(contender.plan), self._clocks)
+        loop = _ClosedLoop(contender.scheduler, self._frames, under_way(contender.plan), self._clocks, self._is_ending)
         try:
             contender.turns[round_number] = turn = loop.run(turn_s)
+        except Draining:
+            raise
         except Exception as problem:
             if contender is self._contenders[0]:
                 raise
@@ -201,8 +220,11 @@ class _Contest:
 class _ClosedLoop:
     """Submits a frame whenever one is answered, and counts once every frame of the first wave is through."""
 
-    def __init__(self, scheduler: Scheduler, frames: Iterator[bytes], wave: int, clocks: Clocks) -> None:
+    def __init__(
+        self, scheduler: Scheduler, frames: Iterator[bytes], wave: int, clocks: Clocks, is_ending: IsEnding
+    ) -> None:
         self._scheduler, self._frames, self._wave, self._clocks = scheduler, frames, wave, clocks
+        self._is_ending = is_ending
         self._answers: list[tuple[float, float, float]] = []
         self._under_way = wave
         self._failure: BaseException | None = None
@@ -211,7 +233,10 @@ class _ClosedLoop:
         self._end_s = 0.0
 
     def run(self, seconds: float) -> Turn:
-        """What happens in so many seconds, at least one wave after the first. Raises what a frame raises."""
+        """What happens in so many seconds, at least one wave after the first.
+
+        Raises what a frame raises, and Draining.
+        """
         self._end_s = self._clocks.wall() + seconds
         for _ in range(self._wave):
             self._submit()
@@ -238,7 +263,7 @@ class _ClosedLoop:
         now_s, cpu_s = self._clocks.wall(), self._clocks.cpu()
         with self._lock:
             self._answers.append((now_s, cpu_s, now_s - started_s))
-            self._failure = self._failure or problem
+            self._failure = self._failure or problem or (_nobody_waits() if self._is_ending() else None)
             goes_on = self._failure is None and (now_s < self._end_s or len(self._answers) <= 2 * self._wave)
             self._under_way -= not goes_on
             if self._under_way == 0:
@@ -251,6 +276,10 @@ class _ClosedLoop:
         (began_s, began_cpu_s, _), (ended_s, ended_cpu_s, _) = counted[0], counted[-1]
         latencies_s = tuple(latency_s for _, _, latency_s in counted[1:])
         return Turn(len(latencies_s), ended_s - began_s, ended_cpu_s - began_cpu_s, latencies_s)
+
+
+def _nobody_waits() -> Draining:
+    return Draining("the process is about to end: measuring execution plans has stopped")
 
 
 def _failed(problem: Exception) -> str:

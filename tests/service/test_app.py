@@ -1,6 +1,8 @@
 """The wiring: loading in the background, and what becomes of a model that cannot be loaded."""
 
 import re
+import signal
+from collections.abc import Callable
 from pathlib import Path
 
 import httpx
@@ -12,6 +14,7 @@ from service.inference.detector import Detector
 from service.settings import Settings
 from tests.service.conftest import OpenClient, encoded, running, wait_until
 from tests.service.label_folder.frames import rows
+from tests.service.server_process import ServerProcess
 
 pytestmark = pytest.mark.anyio
 
@@ -42,6 +45,18 @@ async def test_unforeseen_failure_of_the_start_is_a_startup_error(
     assert isinstance(app.state.lifecycle.failure, StartupError)
     assert "unforeseen" in str(app.state.lifecycle.failure)
     assert any(record.exc_info for record in caplog.records)
+
+
+def test_a_signal_while_plans_are_measured_ends_the_process_in_order(
+    start_server: Callable[..., ServerProcess],
+) -> None:
+    """Measuring would go on for a minute and end with figures; nothing failed, so the code is 0."""
+    server = start_server("--tuning-seconds", "60")
+    server.wait_for_line("listening")
+    server.process.send_signal(signal.SIGTERM)
+    assert server.wait() == 0
+    assert any("loading stopped" in line for line in server.lines)
+    assert not any(text in line for line in server.lines for text in ("Traceback", "plan measured", "ready"))
 
 
 async def test_settings_reach_the_limits(open_client: OpenClient) -> None:

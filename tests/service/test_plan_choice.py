@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from service.app import detector_of
-from service.errors import TuningFileUnusable
+from service.errors import Draining, TuningFileUnusable
 from service.inference.detector import Detector
 from service.inference.execution import ExecutionPlan
 from service.inference.tuning import Execution, Measurements, PlanFigures
@@ -125,6 +125,14 @@ def test_plans_are_measured_within_the_time(model: Path, caplog: pytest.LogCaptu
     assert len(logged) == len(found.figures) + len(found.left_out) == 3
     assert vars(logged[0])["plan"] == "2 workers x 1 thread"
     assert vars(logged[0])["frames_per_s"] == found.figures[0].frames_per_s
+
+
+def test_a_process_that_is_about_to_end_measures_nothing(model: Path) -> None:
+    """However long measuring may take."""
+    load = CountingLoad()
+    with pytest.raises(Draining):
+        load_with_plan(settings_of(model, tuning_seconds=60), load, is_ending=lambda: True)
+    assert load.threads == [0]
 
 
 def test_a_plan_with_other_threads_is_loaded_with_them(model: Path, tmp_path: Path) -> None:

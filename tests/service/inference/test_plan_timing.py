@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pytest
 
+from service.errors import Draining
 from service.inference.decoding import FrameLimits
 from service.inference.detector import load_detector
 from service.inference.driving_frame import driving_frame
@@ -141,6 +142,37 @@ def test_every_plan_is_closed() -> None:
     plans = FakePlans(FakeClock(), {ONE: 0.010, TWO: 0.010})
     measured(plans)
     assert [scheduler.closed for scheduler in plans.opened.values()] == [True, True]
+
+
+class EndsAfter:
+    """Paces of 10 ms; the process is about to end once so many frames are answered, over all plans."""
+
+    def __init__(self, frames: int) -> None:
+        self._left = frames
+
+    def pace(self, _: int) -> float:
+        self._left -= 1
+        return 0.010
+
+    def __call__(self) -> bool:
+        return self._left <= 0
+
+
+@pytest.mark.parametrize(
+    ("frames", "opened", "answered"),
+    [(0, [], 0), (1, [ONE], 1), (2, [ONE, TWO], 3), (3, [ONE, TWO], 3), (60, [ONE, TWO], 60)],
+)
+def test_measuring_stops_when_the_process_is_about_to_end(
+    frames: int, opened: list[ExecutionPlan], answered: int
+) -> None:
+    """Before a plan is opened or in a turn; what ends after the last warm-up is seen at a turn's first frame."""
+    ending = EndsAfter(frames)
+    plans = FakePlans(FakeClock(), {ONE: ending.pace, TWO: ending.pace})
+    with pytest.raises(Draining, match="measuring execution plans has stopped"):
+        measure_plans([ONE, TWO], plans, [b"frame"], "made up", 3600, plans.clock.clocks, ending)
+    assert list(plans.opened) == opened
+    assert sum(len(scheduler.frames) for scheduler in plans.opened.values()) == answered
+    assert all(scheduler.closed for scheduler in plans.opened.values())
 
 
 def test_real_plans_are_measured(model: Path) -> None:
