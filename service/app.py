@@ -23,7 +23,7 @@ from service.label_folder.keeper import AT_ONCE, FrameKeeper, Pace
 from service.plan_choice import Load, load_with_plan
 from service.settings import Settings
 from service.telemetry import Metrics
-from service.telemetry.tracing import OFF, Tracing, open_tracing
+from service.telemetry.tracing import OFF, Tracing, open_tracing, trace_fields
 from service.web import (
     documentation_routes,
     health_routes,
@@ -34,6 +34,7 @@ from service.web import (
 )
 from service.web.access_log import AccessLog
 from service.web.deadlines import Timeouts
+from service.web.direct_route import by_address
 from service.web.lifecycle import Lifecycle, Serving
 from service.web.open_inference import routes as open_inference_routes
 from service.web.problems import answer_http_error, answer_roadcue_error, answer_validation_error
@@ -103,8 +104,6 @@ def create_app(settings: Settings, load: Load = detector_of, execution: Executio
             HTTPException: answer_http_error,
         },
     )
-    access_log = AccessLog(logging.getLevelNamesMapping()[settings.access_log_level.upper()])
-    app.add_middleware(RequestContext, metrics=metrics, lifecycle=lifecycle, access_log=access_log)
     app.state.lifecycle, app.state.metrics, app.state.tracing = lifecycle, metrics, tracing
     app.state.gather_metrics = metrics.gather
     app.state.upload_limits = UploadLimits(
@@ -119,6 +118,7 @@ def create_app(settings: Settings, load: Load = detector_of, execution: Executio
     api = (predict_routes, model_routes, health_routes, problem_documents, open_inference_routes)
     for routes in (*api, documentation_routes, playground_routes):
         app.include_router(routes.router)
+    _surround(app, logging.getLevelNamesMapping()[settings.access_log_level.upper()])
     metrics.inform(
         "build_info", version=__version__, python=platform.python_version(), onnxruntime=onnxruntime.__version__
     )
@@ -128,6 +128,17 @@ def create_app(settings: Settings, load: Load = detector_of, execution: Executio
     metrics.watch("ready", lambda: lifecycle.stage == "ready")
     metrics.watch("draining", lambda: lifecycle.draining)
     return app
+
+
+def _surround(app: FastAPI, access_log_level: int) -> None:
+    """Put each request's context around the application; where it is traced, inside of its span."""
+    state = app.state
+    given = {"metrics": state.metrics, "lifecycle": state.lifecycle, "access_log": AccessLog(access_log_level)}
+    if state.tracing:
+        app.add_middleware(RequestContext, **given, log_fields=trace_fields)
+    else:
+        direct = by_address(predict_routes.router.routes)
+        app.middleware_stack = RequestContext(app.build_middleware_stack(), **given, direct=direct)
 
 
 def _lifespan(

@@ -9,9 +9,9 @@ a second signal    ends the drain at once; a third one ends the process without 
 import asyncio
 import contextlib
 import gc
-import json
 import logging
 import math
+import os
 import signal
 import socket
 from collections.abc import Iterator, Sequence
@@ -19,19 +19,14 @@ from typing import Any, Final
 
 import uvicorn
 from fastapi import FastAPI
-from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
-from service.errors import UploadTimeout
+from service.http_protocol import BoundedProtocol, ServerConfiguration
 from service.listener import BACKLOG, accepted, listen, refuse_new_connections, url_of
 from service.settings import Settings
 from service.web.lifecycle import Lifecycle
-from service.web.problems import BAD_REQUEST, HEADER_TOO_LARGE, MEDIA_TYPE, PROBLEMS, ProblemKind, problem_object
 
 logger = logging.getLogger(__name__)
 
-MAX_HEAD_BYTES: Final = 64 * 1024
-# What one connection may send before the application takes it: as much as uvloop reads at once.
-READ_AHEAD_BYTES: Final = 256 * 1024
 # What has just connected gets this long to send its request after the port has closed.
 LINGER_SECONDS: Final = 1.0
 POLL_SECONDS: Final = 0.02
@@ -46,12 +41,6 @@ def serve(app: FastAPI, settings: Settings) -> None:
     server.run(sockets=[listener])
     if app.state.lifecycle.failure:
         raise app.state.lifecycle.failure
-
-
-class ServerConfiguration(uvicorn.Config):
-    """uvicorn's configuration, and how many seconds a request may take to arrive."""
-
-    upload_timeout_s: float
 
 
 def configuration(app: FastAPI, settings: Settings) -> ServerConfiguration:
@@ -74,93 +63,6 @@ def configuration(app: FastAPI, settings: Settings) -> ServerConfiguration:
     return configured
 
 
-class BoundedProtocol(HttpToolsProtocol):
-    """uvicorn's HTTP protocol with bounds on a header's size and a request's time; it refuses with problem+json."""
-
-    config: ServerConfiguration
-    _head_is_open = False
-    _head_bytes = 0
-    _lateness: asyncio.TimerHandle | None = None
-
-    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
-        """Somebody connects; uvicorn would wait for the first request without end."""
-        super().connection_made(transport)
-        self._close_when_idle()
-
-    def connection_lost(self, exc: Exception | None) -> None:
-        """The connection is over."""
-        super().connection_lost(exc)
-        self._unset_keepalive_if_required()
-        self._stop_waiting()
-
-    def on_message_begin(self) -> None:
-        """A request begins."""
-        super().on_message_begin()
-        self._head_is_open, self._head_bytes = True, 0
-        self._stop_waiting()
-        self._lateness = self.loop.call_later(self.config.upload_timeout_s, self._on_late)
-
-    def on_message_complete(self) -> None:
-        """All of a request is there."""
-        super().on_message_complete()
-        self._stop_waiting()
-
-    def on_headers_complete(self) -> None:
-        """Its header is complete."""
-        self._head_is_open = False
-        super().on_headers_complete()
-
-    def on_body(self, body: bytes) -> None:
-        """Some of its body is there; uvicorn would stop and start reading within every larger frame."""
-        cycle: Any = self.cycle
-        if cycle.response_complete:
-            return
-        cycle.body += body
-        if len(cycle.body) > READ_AHEAD_BYTES:
-            self.flow.pause_reading()
-        cycle.message_event.set()
-
-    def data_received(self, data: bytes) -> None:
-        """Count what belongs to nothing but an unfinished header; the parser would collect it without end."""
-        was_open = self._head_is_open
-        super().data_received(data)
-        if self._lateness is None and self._is_answered() and self.timeout_keep_alive_task is None:
-            self._close_when_idle()  # only line feeds between requests came
-        self._head_bytes += len(data) if was_open and self._head_is_open else 0
-        if self._head_bytes > MAX_HEAD_BYTES and not self.transport.is_closing():
-            self._refuse(HEADER_TOO_LARGE, f"the request's header holds more than {MAX_HEAD_BYTES} bytes")
-
-    def send_400_response(self, msg: str) -> None:
-        """Refuse what is no HTTP."""
-        self._refuse(BAD_REQUEST, msg)
-
-    def _is_answered(self) -> bool:
-        cycle: Any = self.cycle
-        return cycle is None or bool(cycle.response_complete)
-
-    def _close_when_idle(self) -> None:
-        self.timeout_keep_alive_task = self.loop.call_later(self.timeout_keep_alive, self.timeout_keep_alive_handler)
-
-    def _stop_waiting(self) -> None:
-        if self._lateness:
-            self._lateness.cancel()
-        self._lateness = None
-
-    def _on_late(self) -> None:
-        if self.transport.is_closing() or not self._is_answered():
-            return  # the application reads the body, and refuses one that is late itself
-        if self._head_is_open:
-            seconds = f"{self.config.upload_timeout_s:g} seconds"
-            self._refuse(PROBLEMS[UploadTimeout], f"the request's header did not arrive within {seconds}")
-        self.transport.close()
-
-    def _refuse(self, kind: ProblemKind, detail: str) -> None:
-        body = json.dumps(problem_object(kind, detail)).encode()
-        head = f"HTTP/1.1 {kind.status} {kind.title}\r\nContent-Type: {MEDIA_TYPE}\r\nContent-Length: {len(body)}\r\n"
-        self.transport.write(head.encode() + b"Connection: close\r\n\r\n" + body)
-        self.transport.close()
-
-
 def spare_collector() -> None:
     """Take what the start has made out of the garbage collector's sight.
 
@@ -168,6 +70,17 @@ def spare_collector() -> None:
     """
     gc.collect()
     gc.freeze()
+
+
+def let_frames_finish() -> None:
+    """Have the kernel count this process as one that computes: while all cores do, who wakes up waits for its turn.
+
+    An event loop that interrupts a frame for each packet leaves the core's caches to it, and its own code is cold each
+    time. Taking its turn some milliseconds later it finds more to do at once; an idle core it takes at once as before.
+    """
+    if hasattr(os, "SCHED_BATCH"):
+        with contextlib.suppress(OSError):  # a sandbox that forbids it
+            os.sched_setscheduler(0, os.SCHED_BATCH, os.sched_param(0))
 
 
 class DrainingServer(uvicorn.Server):
@@ -211,6 +124,7 @@ class DrainingServer(uvicorn.Server):
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
         """Say where the service listens, once it does."""
+        let_frames_finish()
         await super().startup(sockets)
         for listener in sockets or []:
             logger.info("listening", extra={"url": url_of(listener)})

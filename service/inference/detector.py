@@ -104,10 +104,11 @@ class Detector:
         return infer
 
     def _detections(self, batch: Sequence[ReadyFrame], outputs: Outputs, inference_s: float) -> list[Detection]:
-        rounded_BL = outputs.probabilities_BL.astype(float).round(DECIMALS).tolist()
         return [
             self._detection(ready, probabilities_L, evidence_Lhw, inference_s)
-            for ready, probabilities_L, evidence_Lhw in zip(batch, rounded_BL, outputs.evidence_BLhw, strict=True)
+            for ready, probabilities_L, evidence_Lhw in zip(
+                batch, outputs.probabilities_BL.tolist(), outputs.evidence_BLhw, strict=True
+            )
         ]
 
     def _detection(
@@ -117,7 +118,8 @@ class Detector:
         evidence_Lhw: NDArray[np.float32],
         inference_s: float,
     ) -> Detection:
-        probabilities = dict(zip(self.thresholds, probabilities_L, strict=True))
+        rounded_L = [round(probability, DECIMALS) for probability in probabilities_L]
+        probabilities = dict(zip(self.thresholds, rounded_L, strict=True))
         return Detection(
             width=ready.frame.source_width,
             height=ready.frame.source_height,

@@ -12,9 +12,8 @@ import math
 import threading
 import time
 from collections import OrderedDict
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import Future
-from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
 from typing import Any, Final, Generic, TypeVar
@@ -120,7 +119,8 @@ class FrameQueue(Generic[Result]):
         allows: it is the load that stands in the way, and asking later may help. Raises DeadlineExceeded when there is
         no time for a single frame: with an empty queue it would not be answered either.
         """
-        with self._looking() as now_s:
+        now_s = self._look()
+        with self._lock:
             if self._closed:
                 raise RuntimeError("the scheduler is closed")
             self._refuse(len(frames), now_s, deadline_s)
@@ -135,19 +135,22 @@ class FrameQueue(Generic[Result]):
 
     def refuse_without_room(self, frames: int, deadline_s: float | None = None) -> None:
         """Raises what `submit` would raise for so many frames now."""
-        with self._looking() as now_s:
+        now_s = self._look()
+        with self._lock:
             self._refuse(frames, now_s, deadline_s)
 
     def state(self, workers: int) -> QueueState:
         """How busy it is at this moment."""
-        with self._looking():
+        self._look()
+        with self._lock:
             rate = 1 / self.interval.seconds if self.interval.seconds else None
             return QueueState(self._waiting(), self._running, self._max_waiting, workers, rate)
 
     def take(self) -> Job[Result] | None:
         """The encoded frame that came first, as soon as there is one; None once the queue is closed."""
         while self._comes(self._encoded_came, self._encoded):
-            with self._looking() as now_s:
+            now_s = self._look()
+            with self._lock:
                 if self._encoded:
                     job, _ = self._encoded.popitem(last=False)
                     job.taken_s, job.queue_s = now_s, now_s - job.submitted_s
@@ -187,7 +190,8 @@ class FrameQueue(Generic[Result]):
         """
         if not self._comes(self._decoded_came, self._decoded):
             return None
-        with self._looking() as now_s:
+        now_s = self._look()
+        with self._lock:
             jobs = [self._decoded.popitem(last=False)[0] for _ in range(min(most, len(self._decoded)))]
             self._running += len(jobs)
             self._decoded_left.notify(len(jobs))
@@ -223,19 +227,15 @@ class FrameQueue(Generic[Result]):
                 signal.wait()
             return bool(lane)
 
-    @contextmanager
-    def _looking(self) -> Iterator[float]:
-        """Hold the lock at an instant, with the lanes free of what is hopeless; it settles when the lock is free."""
-        dropped: list[tuple[Job[Result], Pace]] = []
-        try:
+    def _look(self) -> float:
+        """Rid the lanes of what is hopeless now, which settles without the lock; returns the instant."""
+        now_s = self.clock()
+        if self._earliest_deadline_s < now_s + self.frame_pace.seconds:
             with self._lock:
-                now_s = self.clock()
-                if self._earliest_deadline_s < now_s + self.frame_pace.seconds:
-                    dropped = self._take_out_hopeless(now_s)
-                yield now_s
-        finally:
+                dropped = self._take_out_hopeless(now_s)
             for job, pace in dropped:
                 self._drop(job, now_s, pace)
+        return now_s
 
     def _take_out_hopeless(self, now_s: float) -> list[tuple[Job[Result], Pace]]:
         dropped = []

@@ -17,6 +17,8 @@ QUIET: Final = ("/health", "/v2/health", "/metrics")
 REFUSALS: Final = frozenset({429, 503, 504})
 REFUSALS_EVERY_S: Final = 5.0
 
+Fields = Callable[[], Mapping[str, object]]
+
 
 class AccessLog:
     """Writes requests at `level`, those of probes and refusals at DEBUG; `clock` gives seconds that never run back."""
@@ -26,16 +28,16 @@ class AccessLog:
         self._refused: Counter[str] = Counter()
         self._told_s = -REFUSALS_EVERY_S
 
-    def record(self, method: str, path: str, status: int, fields: Mapping[str, object]) -> None:
-        """A request is over; `fields` may hold the code of its problem."""
+    def record(self, method: str, path: str, status: int, problem: str | None, fields: Fields) -> None:
+        """A request is over, perhaps with the code of a problem; `fields` is called where it is written down."""
         refused = status in REFUSALS and not path.startswith(QUIET)
         if refused:
-            self._refused[str(fields.get("problem", status))] += 1
+            self._refused[problem or str(status)] += 1
         if self._refused:
             self._tell_refusals()
         level = logging.DEBUG if refused or (path.startswith(QUIET) and status < 500) else self._level
         if access_log.isEnabledFor(level):
-            access_log.log(level, "%s %s %d", method, path, status, extra=dict(fields))
+            access_log.log(level, "%s %s %d", method, path, status, extra=dict(fields()))
 
     def _tell_refusals(self) -> None:
         now_s = self._clock()

@@ -10,6 +10,7 @@ from service.inference.detector import Detection
 from service.inference.frame_queue import Completed
 from service.label_folder.keeper import FrameKeeper
 from service.telemetry import Metrics
+from service.telemetry.metrics import Answer
 from service.telemetry.tracing import FrameSpans, Tracing
 from service.web.awaited_frames import Outcome
 from service.web.problems import kind_of
@@ -25,10 +26,8 @@ def record_frames(request: Request, metrics: Metrics, outcomes: Sequence[Outcome
         if isinstance(outcome, BaseException):
             metrics.count_frames(kind_of(outcome).code)
     for completed in answered:
-        result = completed.result
-        metrics.count_answer(completed.queue_s, result.decode_s, result.inference_s, completed.batch_frames)
-        metrics.count_labels(result.probabilities, result.labels)
-    request.state.frame_figures = _figures(outcomes, answered)
+        metrics.count_answer(_counted(completed))
+    request.scope["state"]["frame_figures"] = _figures(outcomes, answered)
     tracing: Tracing | None = request.app.state.tracing
     spans = tracing.frames() if tracing else None
     if spans:
@@ -40,12 +39,15 @@ def record_times(request: Request, received_s: float) -> dict[str, float]:
 
     `received_s` is the instant (of time.monotonic) at which the last byte of the body had come.
     """
-    figures, timing = request.state.frame_figures, request.state.timing
-    times_ms = {name: figures[f"{name}_ms"] for name in ("queue", "decode", "inference")}
+    state = request.scope["state"]
+    figures, timing = state["frame_figures"], state["timing"]
     timing.record("read", _ms(received_s - timing.started_s))
-    for name, ms in times_ms.items():
-        timing.record(name, ms)
-    return times_ms | {"total": _ms(time.monotonic() - received_s)}
+    times_ms: dict[str, float] = {}
+    for stage in ("queue", "decode", "inference"):
+        times_ms[stage] = figures[f"{stage}_ms"]
+        timing.record(stage, times_ms[stage])
+    times_ms["total"] = _ms(time.monotonic() - received_s)
+    return times_ms
 
 
 def offer_frames(keeper: FrameKeeper, frames: Sequence[bytes], outcomes: Sequence[Outcome]) -> None:
@@ -55,6 +57,12 @@ def offer_frames(keeper: FrameKeeper, frames: Sequence[bytes], outcomes: Sequenc
     for frame, outcome in zip(frames, outcomes, strict=True):
         if not isinstance(outcome, BaseException):
             keeper.offer(frame, outcome.result, group)
+
+
+def _counted(completed: Completed[Detection]) -> Answer:
+    result = completed.result
+    times_s = completed.queue_s, result.decode_s, result.inference_s
+    return Answer(*times_s, completed.batch_frames, result.probabilities, result.labels)
 
 
 def _figures(outcomes: Sequence[Outcome], answered: Sequence[Completed[Detection]]) -> dict[str, int | float]:

@@ -2,7 +2,7 @@
 
 import logging
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
 from fastapi import APIRouter, Request, Response
@@ -12,6 +12,7 @@ from service.errors import FrameError, InvalidParameter
 from service.inference.detector import Detection
 from service.inference.scheduling import FrameScheduler
 from service.web.awaited_frames import AwaitedFrames, Outcome
+from service.web.client_connection import connection_of
 from service.web.deadlines import HEADER as TIMEOUT
 from service.web.deadlines import documented_timeout
 from service.web.direct_route import DirectRoute
@@ -19,7 +20,7 @@ from service.web.frame_record import offer_frames, record_frames, record_times
 from service.web.lifecycle import Serving
 from service.web.problem_documents import documented_problems
 from service.web.problems import problem
-from service.web.schemas import FrameAnswer, FrameProblem, PredictReply, Problem, TimingMs, frame_answer, model_name
+from service.web.schemas import PredictReply, frame_answer, predict_reply
 from service.web.uploads import RAW_TYPES, UploadedFrame, read_frames
 
 logger = logging.getLogger(__name__)
@@ -86,9 +87,9 @@ async def predict(request: Request) -> Response:
     is its problem.
     """
     with_evidence = evidence_wanted(request)
-    state, timing = request.app.state, request.state.timing
-    serving = state.lifecycle.serving()
-    deadline_s = state.timeouts.deadline_s(request.headers.get(TIMEOUT), timing.started_s)
+    state = request.app.state
+    serving, started_s = state.lifecycle.serving(), request.scope["state"]["timing"].started_s
+    deadline_s = state.timeouts.deadline_s(request.headers.get(TIMEOUT), started_s)
     serving.scheduler.refuse_without_room(1, deadline_s)
     frames: Sequence[UploadedFrame] = ()
     try:
@@ -100,7 +101,7 @@ async def predict(request: Request) -> Response:
         state.metrics.count_frames("client_left", len(frames))
         return Response(status_code=CLIENT_LEFT)
     record_frames(request, state.metrics, outcomes, received_s)
-    timing_ms = TimingMs(**record_times(request, received_s))
+    timing_ms = record_times(request, received_s)
     if serving.keeper:
         offer_frames(serving.keeper, [frame.data for frame in frames], outcomes)
     return _reply(request, serving, frames, outcomes, with_evidence, timing_ms)
@@ -127,7 +128,8 @@ async def _outcomes(
 ) -> list[Outcome]:
     """What became of each frame, in order; raises QueueFull, DeadlineExceeded or ClientDisconnect for all of them."""
     futures = scheduler.submit([frame.data for frame in frames if frame.error is None], deadline_s)
-    awaited = iter(await AwaitedFrames(futures).outcomes(request.receive, deadline_s))
+    connection = connection_of(request.scope)
+    awaited = iter(await AwaitedFrames(futures).outcomes(request.receive, deadline_s, connection))
     return [frame.error or next(awaited) for frame in frames]
 
 
@@ -137,25 +139,20 @@ def _reply(
     frames: Sequence[UploadedFrame],
     outcomes: Sequence[Outcome],
     with_evidence: bool,
-    timing_ms: TimingMs,
+    timing_ms: Mapping[str, float],
 ) -> Response:
     if len(outcomes) == 1 and isinstance(outcomes[0], BaseException):
         raise outcomes[0]
     entries = [
         _entry(request, frame.name, outcome, with_evidence) for frame, outcome in zip(frames, outcomes, strict=True)
     ]
-    reply = PredictReply(
-        model=model_name(serving.detector.metadata),
-        thresholds=dict(serving.detector.thresholds),
-        frames=entries,
-        timing_ms=timing_ms,
-    )
-    return Response(reply.model_dump_json(exclude_none=True), media_type="application/json")
+    detector = serving.detector
+    return predict_reply(detector.metadata, detector.thresholds, entries, timing_ms)
 
 
-def _entry(request: Request, name: str, outcome: Outcome, with_evidence: bool) -> FrameAnswer | FrameProblem:
+def _entry(request: Request, name: str, outcome: Outcome, with_evidence: bool) -> dict[str, Any]:
     if not isinstance(outcome, BaseException):
         return frame_answer(name, outcome.result, with_evidence)
     if not isinstance(outcome, FrameError):
         logger.error("a frame failed", exc_info=outcome, extra={"request_id": request.state.request_id})
-    return FrameProblem(name=name, problem=Problem(**problem(outcome, request.scope["path"])))
+    return {"name": name, "problem": problem(outcome, request.scope["path"])}

@@ -1,24 +1,27 @@
 """What surrounds every request: its id, its timing, its access-log line, its metrics, the last resort when code fails.
 
+Direct routes are called from here: what a frame needs beside its inference counts when thousands come in a second.
+
 Pure ASGI, so that bodies stream through and a client that leaves is seen.
 """
 
 import asyncio
 import contextlib
 import logging
+import random
 import re
-import secrets
 import time
+from collections.abc import Callable, Mapping
+from types import MappingProxyType
 from typing import Final
 
-from starlette.datastructures import Headers
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from service.errors import Draining
+from service.errors import Draining, RoadcueError
 from service.telemetry import Metrics
 from service.telemetry.logs import REQUEST_FIELDS
-from service.telemetry.tracing import trace_fields
 from service.web.access_log import AccessLog
+from service.web.direct_route import Address, DirectRequest, DirectRoute, PlainHeaders
 from service.web.lifecycle import Lifecycle
 from service.web.problems import kind_of, problem_response
 from service.web.server_timing import ServerTiming
@@ -31,13 +34,26 @@ METHODS: Final = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OP
 NO_RESPONSE: Final = 499
 # A client that still sends after its refusal gets this long before the connection is closed on it.
 LINGER_SECONDS: Final = 5.0
+NO_ROUTES: Final[Mapping[Address, DirectRoute]] = MappingProxyType({})
 
 
 class RequestContext:
-    """Middleware around the whole application."""
+    """Middleware around the whole application; requests for `direct` routes go to their functions without it.
 
-    def __init__(self, app: ASGIApp, metrics: Metrics, lifecycle: Lifecycle, access_log: AccessLog) -> None:
+    `log_fields` says what every event of a running request tells beside its id.
+    """
+
+    def __init__(
+        self,
+        app: ASGIApp,
+        metrics: Metrics,
+        lifecycle: Lifecycle,
+        access_log: AccessLog,
+        direct: Mapping[Address, DirectRoute] = NO_ROUTES,
+        log_fields: Callable[[], Mapping[str, str]] = dict,
+    ) -> None:
         self._app, self._metrics, self._lifecycle, self._access_log = app, metrics, lifecycle, access_log
+        self._direct, self._log_fields = direct, log_fields
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
@@ -45,7 +61,7 @@ class RequestContext:
             return
         exchange = _Exchange(scope, receive, send, self._lifecycle)
         self._metrics.begin_request()
-        told = REQUEST_FIELDS.set({"request_id": exchange.request_id, **trace_fields()})
+        told = REQUEST_FIELDS.set({"request_id": exchange.request_id, **self._log_fields()})
         try:
             await self._answer(exchange)
         finally:
@@ -54,7 +70,11 @@ class RequestContext:
 
     async def _answer(self, exchange: "_Exchange") -> None:
         try:
-            await self._app(exchange.scope, exchange.receive, exchange.send)
+            route = self._direct.get((exchange.scope["method"], exchange.scope["path"]))
+            if route:
+                await self._answer_directly(exchange, route)
+            else:
+                await self._app(exchange.scope, exchange.receive, exchange.send)
         except asyncio.CancelledError:
             if exchange.status is not None or not self._lifecycle.draining:
                 raise
@@ -65,6 +85,15 @@ class RequestContext:
             if exchange.status is not None:
                 raise
             await self._refuse(exchange, error)
+
+    async def _answer_directly(self, exchange: "_Exchange", route: DirectRoute) -> None:
+        exchange.scope["route"] = route
+        try:
+            response = await route.endpoint(DirectRequest(exchange.scope, exchange.receive, exchange.send))
+        except RoadcueError as error:
+            await self._refuse(exchange, error)
+        else:
+            await response(exchange.scope, exchange.receive, exchange.send)
 
     async def _refuse(self, exchange: "_Exchange", error: Exception) -> None:
         exchange.scope["state"]["problem"] = kind_of(error).code
@@ -77,8 +106,7 @@ class RequestContext:
         self._metrics.count_request(exchange.route, method, status, seconds)
         if exchange.problem:
             self._metrics.count_rejection(exchange.problem)
-        fields = exchange.told() | {"ms": round(seconds * 1000, 3)}
-        self._access_log.record(exchange.scope["method"], exchange.path, status, fields)
+        self._access_log.record(method, exchange.path, status, exchange.problem, lambda: exchange.told(seconds))
 
 
 class _Exchange:
@@ -87,13 +115,13 @@ class _Exchange:
     def __init__(self, scope: Scope, receive: Receive, send: Send, lifecycle: Lifecycle) -> None:
         self.timing = ServerTiming(time.monotonic())
         self.scope, self._receive, self._send, self._lifecycle = scope, receive, send, lifecycle
-        self._headers = Headers(scope=scope)
+        self._headers = PlainHeaders.of(scope)
         self.request_id = request_id(self._headers.get(REQUEST_ID))
         self.status: int | None = None
         self.answered_s: float | None = None
         self._began_reading = False
         self._has_more_body = "content-length" in self._headers or "transfer-encoding" in self._headers
-        scope.setdefault("state", {}).update(request_id=self.request_id, timing=self.timing)
+        scope.setdefault("state", {}).update(request_id=self.request_id, timing=self.timing, headers=self._headers)
 
     @property
     def path(self) -> str:
@@ -114,11 +142,11 @@ class _Exchange:
         code: str | None = self.scope["state"].get("problem")
         return code
 
-    def told(self) -> dict[str, object]:
-        """What the access log says of it, beside its status and time."""
+    def told(self, seconds: float) -> dict[str, object]:
+        """What the access log says of it, beside its status."""
         told = {"request_id": self.request_id, "route": self.route, "client": self.client}
         problem = {"problem": self.problem} if self.problem else {}
-        return {**told, **problem, **self.scope["state"].get("frame_figures", {})}
+        return {**told, **problem, **self.scope["state"].get("frame_figures", {}), "ms": round(seconds * 1000, 3)}
 
     async def receive(self) -> Message:
         self._began_reading = True
@@ -132,17 +160,15 @@ class _Exchange:
             message = {**message, "headers": [*message["headers"], *self._headers_of_reply()]}
         elif not message.get("more_body", False):
             self.answered_s = time.monotonic()
-            if self._closes_on_body():
+            if self._has_more_body and self._closes_on_body():
                 await self._send({**message, "more_body": True})
                 await self._let_client_finish()
                 message = {"type": "http.response.body"}
         await self._send(message)
 
     def _headers_of_reply(self) -> list[tuple[bytes, bytes]]:
-        ours = {REQUEST_ID: self.request_id, "Server-Timing": self.timing.header()}
-        if self._must_close():
-            ours["Connection"] = "close"
-        return [(name.lower().encode(), value.encode()) for name, value in ours.items()]
+        ours = [(b"x-request-id", self.request_id.encode()), (b"server-timing", self.timing.header().encode())]
+        return [*ours, (b"connection", b"close")] if self._must_close() else ours
 
     def _must_close(self) -> bool:
         if self._has_more_body:
@@ -155,9 +181,9 @@ class _Exchange:
         return "expect" in self._headers and not self._began_reading
 
     def _closes_on_body(self) -> bool:
-        """Whether the client wants its connection closed by a reply that comes before its body was read."""
+        """Whether the client wants its connection closed by a reply; it comes before the body was read."""
         is_last = self.scope.get("http_version") == "1.0" or "close" in self._headers.get("connection", "").lower()
-        return is_last and self._has_more_body and not self._waits_for_continue()
+        return is_last and not self._waits_for_continue()
 
     async def _let_client_finish(self) -> None:
         # RFC 9112, 9.6: what arrives at a closed connection makes the kernel reset it, and the reply is lost with it.
@@ -169,4 +195,4 @@ class _Exchange:
 
 def request_id(given: str | None) -> str:
     """The client's id where it is short and plain, else a new one."""
-    return given if given and SANE_REQUEST_ID.fullmatch(given) else secrets.token_hex(16)
+    return given if given and SANE_REQUEST_ID.fullmatch(given) else f"{random.getrandbits(128):032x}"

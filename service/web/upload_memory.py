@@ -3,8 +3,7 @@
 Only the event loop's thread may use it.
 """
 
-from collections.abc import Iterator
-from contextlib import contextmanager
+from typing import Self
 
 from service.errors import UploadsFull
 
@@ -24,21 +23,22 @@ class UploadMemory:
     def __init__(self, limit_bytes: int) -> None:
         self.limit_bytes, self.held_bytes = limit_bytes, 0
 
-    @contextmanager
-    def share(self) -> Iterator["UploadShare"]:
-        """What one request holds; given back at the end of the block, however it ends."""
-        share = UploadShare(self)
-        try:
-            yield share
-        finally:
-            share.give_back(share.held_bytes)
+    def share(self) -> "UploadShare":
+        """What one request holds, as a context manager; nothing yet."""
+        return UploadShare(self)
 
 
 class UploadShare:
-    """What one request holds of the memory."""
+    """What one request holds of the memory; given back at the end of a `with` block, however it ends."""
 
     def __init__(self, memory: UploadMemory) -> None:
         self._memory, self.held_bytes = memory, 0
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.give_back(self.held_bytes)
 
     def take(self, count: int) -> None:
         """Hold `count` bytes more. Raises UploadsFull, and holds none of them, where they have no room."""

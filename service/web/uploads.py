@@ -22,6 +22,7 @@ from multipart import (
     PushMultipartParser,
     parse_options_header,
 )
+from starlette.requests import ClientDisconnect
 
 from service.errors import (
     DeadlineExceeded,
@@ -36,7 +37,8 @@ from service.errors import (
     UnsupportedContentType,
     UploadTimeout,
 )
-from service.web.file_names import as_utf8, file_name
+from service.web.client_connection import connection_of
+from service.web.file_names import DEFAULT_NAME, as_utf8, file_name
 from service.web.upload_memory import UploadShare
 
 MULTIPART: Final = "multipart/form-data"
@@ -72,6 +74,9 @@ async def read_frames(
     DeadlineExceeded when the deadline (of time.monotonic) comes first, and starlette's ClientDisconnect when the client
     leaves.
     """
+    connection = connection_of(request.scope)
+    if connection and connection.has_sent_all:
+        return await _read(request, limits, share)
     async with arriving(limits, share, deadline_s):
         return await _read(request, limits, share)
 
@@ -91,13 +96,14 @@ async def arriving(limits: UploadLimits, share: UploadShare, deadline_s: float) 
 
 async def _read(request: Request, limits: UploadLimits, share: UploadShare) -> list[UploadedFrame]:
     _refuse_encoding(request.headers)
-    content_type, options = parse_options_header(request.headers.get("content-type", ""))
+    given = request.headers.get("content-type", "")
+    content_type, options = (given, {}) if given in RAW_TYPES else parse_options_header(given)
     refuse_announced_size(request.headers, limits.max_request_bytes)
     if content_type == MULTIPART:
         return await _read_multipart(request, options.get("boundary", ""), limits, share)
     if content_type in RAW_TYPES:
         return [await _read_raw(request, limits, share)]
-    raise _unsupported_type(request.headers.get("content-type"))
+    raise _unsupported_type(given)
 
 
 def _refuse_encoding(headers: Mapping[str, str]) -> None:
@@ -149,7 +155,7 @@ def _deadline_passed(kept_bytes: int) -> DeadlineExceeded:
     return DeadlineExceeded(message, received_bytes=kept_bytes)
 
 
-def _unsupported_type(content_type: str | None) -> UnsupportedContentType:
+def _unsupported_type(content_type: str) -> UnsupportedContentType:
     came = f"the body came as {content_type!r}" if content_type else "the body came without Content-Type"
     hint = "; with curl, write -F file=@frame.jpg" if content_type == "application/x-www-form-urlencoded" else ""
     allowed = [MULTIPART, *RAW_TYPES]
@@ -168,17 +174,21 @@ async def chunks_within(request: Request, limit: int) -> AsyncGenerator[bytes, N
 
 
 async def _read_raw(request: Request, limits: UploadLimits, share: UploadShare) -> UploadedFrame:
-    part = _Part(file_name(as_utf8(request.headers.get("content-disposition"))), limits.max_frame_bytes, share)
+    disposition = request.headers.get("content-disposition")
+    name = file_name(as_utf8(disposition)) if disposition else DEFAULT_NAME
+    part = _Part(name, limits.max_frame_bytes, share)
     announced = _announced_bytes(request.headers)
     if announced > part.limit:
         raise frame_too_large(part.name, announced, part.limit)
     share.refuse_without_room(announced)
     # A frame may hold no more than a request: the bound on the frame is the bound on the body.
-    async with aclosing(request.stream()) as chunks:
-        async for chunk in chunks:
-            part.add(chunk)
-            if part.too_large:
-                break
+    more = True
+    while more and not part.too_large:
+        message = await request.receive()
+        if message["type"] == "http.disconnect":
+            raise ClientDisconnect
+        part.add(message.get("body", b""))
+        more = message.get("more_body", False)
     return part.frame()
 
 

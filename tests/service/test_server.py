@@ -2,6 +2,7 @@
 
 import contextlib
 import json
+import os
 import re
 import signal
 import socket
@@ -121,6 +122,11 @@ def test_upload_that_never_ends_does_not_hold_the_process(start_server: StartSer
     assert reply.startswith(b"HTTP/1.1 503 ")
     assert b'"code":"draining"' in reply
     assert not any("Traceback" in line for line in server.lines)
+
+
+@pytest.mark.skipif(not hasattr(os, "SCHED_BATCH"), reason="only Linux schedules processes that compute")
+def test_frames_are_not_interrupted_for_each_packet(server: ServerProcess) -> None:
+    assert os.sched_getscheduler(server.process.pid) == os.SCHED_BATCH
 
 
 def test_serving_imports_only_what_it_uses() -> None:

@@ -12,6 +12,7 @@ from service.errors import FrameError, RequestTooLarge, UnknownModel
 from service.inference.decoding import Incoming
 from service.inference.detector import Detection
 from service.web.awaited_frames import AwaitedFrames, Outcome
+from service.web.client_connection import connection_of
 from service.web.deadlines import HEADER as TIMEOUT
 from service.web.direct_route import DirectRoute
 from service.web.frame_record import offer_frames, record_frames, record_times
@@ -114,7 +115,8 @@ async def infer(request: Request) -> Response:
                 asked = await _read(request, body)
             frames, received_s = asked.frames, time.monotonic()
             futures = serving.scheduler.submit(frames, asked.deadline_s)
-            outcomes = await AwaitedFrames(futures).outcomes(request.receive, asked.deadline_s)
+            connection = connection_of(request.scope)
+            outcomes = await AwaitedFrames(futures).outcomes(request.receive, asked.deadline_s, connection)
     except ClientDisconnect:
         state.metrics.count_frames("client_left", len(frames))
         return Response(status_code=CLIENT_LEFT)

@@ -3,7 +3,7 @@
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
 
 from service.processes.reports import ReportCollector, added, lasting, report_of
-from service.telemetry import Metrics
+from service.telemetry.metrics import Answer, Metrics
 
 
 def test_counters_and_histograms_add_up_by_label() -> None:
@@ -53,7 +53,7 @@ def test_a_report_alone_is_written_as_its_registry() -> None:
     """Every metric of the service goes through unharmed."""
     metrics = Metrics()
     metrics.count_request("/predict", "POST", 200, 0.01)
-    metrics.count_answer(0.001, 0.002, 0.003, 1)
+    metrics.count_answer(Answer(0.001, 0.002, 0.003, 1, {}, ()))
     written = generate_latest(ReportCollector(report_of(metrics.registry)))
     assert without_cpu(written) == without_cpu(generate_latest(metrics.registry))
 

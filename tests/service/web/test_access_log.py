@@ -30,13 +30,13 @@ def told(caplog: pytest.LogCaptureFixture) -> pytest.LogCaptureFixture:
 
 
 def test_request_is_told_with_its_fields(told: pytest.LogCaptureFixture, clock: Clock) -> None:
-    AccessLog(logging.INFO, clock).record("POST", "/predict", 200, {"frames": 3, "route": "/predict"})
+    AccessLog(logging.INFO, clock).record("POST", "/predict", 200, None, lambda: {"frames": 3, "route": "/predict"})
     (record,) = told.records
     assert (record.message, record.frames, record.route) == ("POST /predict 200", 3, "/predict")  # type: ignore[attr-defined]
 
 
 def test_level_of_requests_is_the_given_one(told: pytest.LogCaptureFixture, clock: Clock) -> None:
-    AccessLog(logging.DEBUG, clock).record("POST", "/predict", 200, {})
+    AccessLog(logging.DEBUG, clock).record("POST", "/predict", 200, None, dict)
     assert told.records == []
 
 
@@ -44,10 +44,10 @@ def test_refusals_are_told_together_at_most_every_five_seconds(told: pytest.LogC
     """By hand: the first at once, 999 more with the request at 105 s, none of them alone."""
     log = AccessLog(logging.INFO, clock)
     for _ in range(1000):
-        log.record("POST", "/predict", 429, {"problem": "queue_full"})
+        log.record("POST", "/predict", 429, "queue_full", dict)
         clock.now_s += 0.001
     clock.now_s = 105.0
-    log.record("POST", "/predict", 504, {"problem": "deadline_exceeded"})
+    log.record("POST", "/predict", 504, "deadline_exceeded", dict)
     first, second = told.records
     assert (first.levelname, first.requests, first.queue_full) == ("WARNING", 1, 1)  # type: ignore[attr-defined]
     assert (second.requests, second.queue_full, second.deadline_exceeded) == (1000, 999, 1)  # type: ignore[attr-defined]
@@ -57,14 +57,14 @@ def test_last_refusals_are_told_with_a_later_request(told: pytest.LogCaptureFixt
     """An overload that ends leaves nothing untold: the next probe brings it out."""
     log = AccessLog(logging.INFO, clock)
     for _ in range(3):
-        log.record("POST", "/predict", 429, {"problem": "queue_full"})
+        log.record("POST", "/predict", 429, "queue_full", dict)
     clock.now_s += 6
-    log.record("GET", "/health/ready", 200, {})
+    log.record("GET", "/health/ready", 200, None, dict)
     assert [record.requests for record in told.records] == [1, 2]  # type: ignore[attr-defined]
 
 
 def test_failing_probe_is_told_but_is_no_refusal(told: pytest.LogCaptureFixture, clock: Clock) -> None:
-    AccessLog(logging.INFO, clock).record("GET", "/health/ready", 503, {"problem": "draining"})
+    AccessLog(logging.INFO, clock).record("GET", "/health/ready", 503, "draining", dict)
     assert [record.message for record in told.records] == ["GET /health/ready 503"]
 
 

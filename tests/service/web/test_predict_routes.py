@@ -11,6 +11,7 @@ import pytest
 from PIL import Image
 
 from service.inference.detector import Detector
+from service.web.schemas import PredictReply
 from tests.service.conftest import GatedSession, OpenClient, encoded, gated_load, wait_until
 
 pytestmark = pytest.mark.anyio
@@ -113,6 +114,18 @@ async def test_unknown_parameter_is_refused_with_what_is_allowed(client: httpx.A
     assert reply.json()["code"] == "invalid_parameter"
     assert reply.json()["detail"] == "the query has a parameter 'evidnce'; allowed: evidence"
     assert (reply.json()["parameter"], reply.json()["allowed"]) == ("evidnce", ["evidence"])
+
+
+@pytest.mark.parametrize("evidence", ["true", "false"])
+async def test_reply_is_what_the_documented_schema_would_write(
+    client: httpx.AsyncClient, red_png: bytes, evidence: str
+) -> None:
+    """To the byte: order of members, form of numbers, and letters beyond ASCII as they are."""
+    files = [("files", ("straße.png", red_png)), ("files", ("no.png", b"no image"))]
+    reply = await client.post(f"/predict?evidence={evidence}", files=files)
+    document = PredictReply.model_validate_json(reply.content, strict=True)
+    assert reply.text == document.model_dump_json(exclude_none=True)
+    assert reply.headers["content-type"] == "application/json"
 
 
 async def test_bad_frame_among_good_ones_fails_alone(client: httpx.AsyncClient, red_png: bytes) -> None:

@@ -272,8 +272,9 @@ async def test_stream_is_closed_behind_a_refused_request() -> None:
             finally:
                 closed.append(True)
 
-    body = Body([b"x" * 60, b"x" * 60, b""], {"Content-Type": "image/png"})
-    await read_frames(Watched(body.request.scope, body.request.receive), LIMITS, a_share())
+    body = Body([b"x" * 60, b"x" * 60, b""], {"Content-Type": FORM})
+    with pytest.raises(MalformedMultipart):
+        await read_frames(Watched(body.request.scope, body.request.receive), LIMITS, a_share())
     assert closed == [True]
 
 
