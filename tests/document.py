@@ -76,5 +76,5 @@ def printed(programs: Sequence[str]) -> list[str]:
     output, names = io.StringIO(), {"__name__": "tried"}
     with contextlib.redirect_stdout(output):
         for program in programs:
-            exec(program, names)  # type: ignore[arg-type]
+            exec(program, names)
     return output.getvalue().splitlines()
