@@ -2,6 +2,7 @@
 
 import asyncio
 import logging
+import math
 import platform
 from collections.abc import AsyncIterator, Callable
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
@@ -183,7 +184,8 @@ async def _load(
 def _serving(settings: Settings, load: Load, execution: Execution | None, is_ending: Callable[[], bool]) -> Serving:
     model = load_with_plan(settings, load, execution, is_ending)
     keeper = keeper_of(settings, model.detector, BESIDE_REQUESTS)
-    scheduler = open_scheduler(model.detector, model.execution.plan, settings.max_queue_frames)
+    max_wait_s = settings.max_queue_ms / 1000 or math.inf
+    scheduler = open_scheduler(model.detector, model.execution.plan, settings.max_queue_frames, max_wait_s=max_wait_s)
     return Serving(model.detector, scheduler, model.execution, keeper)
 
 

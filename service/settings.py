@@ -94,6 +94,13 @@ class Settings(BaseSettings):
         le=100_000,
         description="Frames that may wait in each process; a request for which there is no room is answered with 429",
     )
+    max_queue_ms: int = Field(
+        400,
+        ge=0,
+        le=86_400_000,
+        description="Milliseconds of work that may wait in each process, by the measured throughput; behind more a "
+        "request is answered with 429, so that after an overload the queue is soon empty; 0 is without bound",
+    )
     max_frames_per_request: int = Field(64, ge=1, le=10_000, description="Frames that one request may hold")
     max_frame_bytes: int = Field(16 * MIB, ge=1024, le=1024 * MIB, description="Bytes that one encoded frame may hold")
     max_request_bytes: int = Field(

@@ -106,7 +106,7 @@ def _our_answer(answer: Any) -> Answer:
 # No other server logs each request here.
 FLOAT32: Final = ("--variant", "float32", "--access-log-level", "debug")
 # Nor bounds its queue below what 256 clients send at once: refused clients of a closed loop would only ask again.
-LONG_QUEUE: Final = ("--max-queue-frames", "1024")
+LONG_QUEUE: Final = ("--max-queue-frames", "1024", "--max-queue-ms", "0")
 
 CONTENDERS: Final = (
     Contender(

@@ -93,13 +93,20 @@ _Lane = OrderedDict[Job[Result], None]
 class FrameQueue(Generic[Result]):
     """A queue of at most `max_waiting_frames`; every method may be called from any thread.
 
-    `clock` returns seconds that never run backwards. `max_decoded_frames` bounds the lane of pixels.
+    Behind more than `max_wait_s` seconds of work, by the measured pace, nobody else is admitted: one large request may
+    take longer, and has nobody behind it then. `clock` returns seconds that never run backwards. `max_decoded_frames`
+    bounds the lane of pixels.
     """
 
     def __init__(
-        self, max_waiting_frames: int, max_decoded_frames: int = 1, clock: Callable[[], float] = time.monotonic
+        self,
+        max_waiting_frames: int,
+        max_decoded_frames: int = 1,
+        clock: Callable[[], float] = time.monotonic,
+        max_wait_s: float = NEVER,
     ) -> None:
         self.clock = clock
+        self._max_wait_s = max_wait_s
         self.frame_pace, self.inference_pace, self.interval = Pace(), Pace(), Pace()
         self._max_waiting, self._max_decoded = max_waiting_frames, max_decoded_frames
         self._encoded: _Lane[Result] = OrderedDict()
@@ -262,6 +269,12 @@ class FrameQueue(Generic[Result]):
             )
         if deadline_s is not None:
             self._refuse_without_time(deadline_s - now_s)
+        ahead_s = self._seconds_to_empty()
+        if self._encoded and ahead_s > self._max_wait_s:
+            raise self._full(
+                f"{self._waiting()} frames wait and {self._running} are in work, for about {_ms(ahead_s)} ms; behind "
+                f"more than {_ms(self._max_wait_s)} ms nobody is admitted"
+            )
 
     def _refuse_without_time(self, left_s: float) -> None:
         needed_s = self.frame_pace.seconds

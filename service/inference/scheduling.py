@@ -19,7 +19,7 @@ from service.inference.batching import BatchCrew, Infer
 from service.inference.decoding import Incoming
 from service.inference.detector import Detection, Detector
 from service.inference.execution import ExecutionPlan
-from service.inference.frame_queue import Completed, FrameQueue, Job, Measured, QueueState
+from service.inference.frame_queue import NEVER, Completed, FrameQueue, Job, Measured, QueueState
 
 Prepared = TypeVar("Prepared")
 Result = TypeVar("Result")
@@ -116,9 +116,10 @@ def start_to_end(
     workers: int,
     max_queue_frames: int,
     clock: Callable[[], float] = time.monotonic,
+    max_wait_s: float = NEVER,
 ) -> FrameScheduler[Result]:
     """A scheduler whose workers bring each frame from bytes to its result."""
-    queue = FrameQueue[Result](max_queue_frames, clock=clock)
+    queue = FrameQueue[Result](max_queue_frames, clock=clock, max_wait_s=max_wait_s)
     worker = FrameWorker(queue, decode, infer, workers)
     return FrameScheduler(queue, [worker.serve] * workers, workers)
 
@@ -129,12 +130,13 @@ def in_batches(
     plan: ExecutionPlan,
     max_queue_frames: int,
     clock: Callable[[], float] = time.monotonic,
+    max_wait_s: float = NEVER,
 ) -> FrameScheduler[Result]:
     """A scheduler whose workers decode and whose one inference thread takes whatever waits.
 
     Raises what `open_infer` raises, which that thread calls first.
     """
-    queue = FrameQueue[Result](max_queue_frames, plan.largest_batch, clock)
+    queue = FrameQueue[Result](max_queue_frames, plan.largest_batch, clock, max_wait_s)
     crew = BatchCrew(queue, decode, open_infer, plan.largest_batch)
     scheduler = FrameScheduler(queue, [crew.infer] + [crew.decode] * plan.inference_workers, plan.inference_workers)
     try:
@@ -146,9 +148,14 @@ def in_batches(
 
 
 def open_scheduler(
-    detector: Detector, plan: ExecutionPlan, max_queue_frames: int, clock: Callable[[], float] = time.monotonic
+    detector: Detector,
+    plan: ExecutionPlan,
+    max_queue_frames: int,
+    clock: Callable[[], float] = time.monotonic,
+    max_wait_s: float = NEVER,
 ) -> FrameScheduler[Detection]:
     """The scheduler that runs a detector by a plan, every batch size of it warm."""
+    bounds = (max_queue_frames, clock, max_wait_s)
     if not plan.batched:
-        return start_to_end(detector.decode, detector.infer, plan.inference_workers, max_queue_frames, clock)
-    return in_batches(detector.decode, partial(detector.batches, plan), plan, max_queue_frames, clock)
+        return start_to_end(detector.decode, detector.infer, plan.inference_workers, *bounds)
+    return in_batches(detector.decode, partial(detector.batches, plan), plan, *bounds)

@@ -129,6 +129,28 @@ def test_request_behind_too_long_a_queue_is_refused_with_when_to_come_back(queue
     queue.submit([b"c"], deadline_s=1.1)
 
 
+def test_behind_enough_work_nobody_is_admitted(clock: Clock) -> None:
+    """At 0.25 s from answer to answer two frames are 0.5 s of work, three are 0.75; 0.6 are allowed."""
+    queue: Queue = FrameQueue(max_waiting_frames=9, clock=clock, max_wait_s=0.6)
+    measured(queue, frame_s=0.5, interval_s=0.25)
+    queue.submit([b"a", b"b"])
+    queue.submit([b"c"])
+    with pytest.raises(QueueFull, match="3 frames wait and 0 are in work, for about 750 ms; behind more than 600 ms"):
+        queue.submit([b"d"])
+    taken(queue)
+    with pytest.raises(QueueFull, match="2 frames wait and 1 are in work"):
+        queue.refuse_without_room(1)
+    queue.left_work()
+    queue.submit([b"d"])
+
+
+def test_large_request_is_admitted_where_nobody_waits(clock: Clock) -> None:
+    """However long it takes: it would never find a shorter queue."""
+    queue: Queue = FrameQueue(max_waiting_frames=9, clock=clock, max_wait_s=0.1)
+    measured(queue, frame_s=0.5, interval_s=0.25)
+    assert len(queue.submit([b"a"] * 8)) == 8
+
+
 def test_wrong_estimate_does_not_refuse_for_ever(queue: Queue) -> None:
     """Believed 1 s, allowed 0.9: refusals make the estimate doubtful, 0.95 twice is 0.9025 and thrice 0.857."""
     measured(queue, frame_s=1.0)
