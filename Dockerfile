@@ -7,10 +7,11 @@ COPY pyproject.toml constraints.txt LICENSE ./
 COPY distributions distributions
 ARG LIBRARIES=cpu
 
+# With the libraries for traces, 6 MB: whoever starts an image wants to set ROADCUE_TRACES, not to build another one.
 # The dependencies come first, with an empty package in place of ours: they stay cached while the code changes.
 RUN case "$LIBRARIES" in \
-        cpu) extras="" ;; \
-        cuda) extras="[cuda]" ;; \
+        cpu) extras="[otel]" ;; \
+        cuda) extras="[cuda,otel]" ;; \
         *) echo "LIBRARIES is '$LIBRARIES'; allowed are cpu and cuda" >&2; exit 2 ;; \
     esac \
     && mkdir service \

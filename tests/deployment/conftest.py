@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import shutil
 import socket
 import subprocess
@@ -9,6 +10,7 @@ import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import cv2
@@ -22,6 +24,7 @@ ENGINE_TOOL = REPOSITORY.parent / "shared" / "tools" / "docker-engine"
 NEEDS_TRAINING_LIBRARIES = (
     "roadcue-train needs the libraries of training: pip install 'roadcue[training]' (torch is not installed)"
 )
+COMPOSE_FILE = REPOSITORY / "docker-compose.yml"
 BUILD_LIMIT_S, ENGINE_LIMIT_S, START_LIMIT_S = 900, 900, 120
 
 
@@ -33,6 +36,7 @@ class Deployment:
     tag: str
     port: int
     workers: int = 1
+    file: Path = COMPOSE_FILE
 
     @property
     def url(self) -> str:
@@ -41,7 +45,7 @@ class Deployment:
     @property
     def environment(self) -> dict[str, str]:
         given = {"TAG": self.tag, "PUBLISHED_PORT": str(self.port), "WORKERS": str(self.workers)}
-        return {**os.environ, **given}
+        return {**os.environ, **given, "COMPOSE_FILE": str(self.file)}
 
     def command(self, *arguments: str) -> list[str]:
         return ["docker", "compose", "--project-name", self.project, *arguments]
@@ -112,10 +116,10 @@ def image(engine: None) -> Iterator[str]:
 
 
 @contextmanager
-def deployed(image: str, workers: int = 1) -> Iterator[Deployment]:
+def deployed(image: str, workers: int = 1, file: Path = COMPOSE_FILE) -> Iterator[Deployment]:
     """A started, healthy compose project; the container's log is shown when it does not become healthy."""
     name, tag = f"roadcue-test-{uuid.uuid4().hex[:12]}", image.partition(":")[2]
-    deployment = Deployment(name, tag, free_port(), workers)
+    deployment = Deployment(name, tag, free_port(), workers, file)
     try:
         start = deployment.command("up", "--detach", "--wait", "--wait-timeout", str(START_LIMIT_S))
         started = subprocess.run(start, cwd=REPOSITORY, env=deployment.environment, capture_output=True, text=True)
@@ -139,6 +143,12 @@ def frame() -> bytes:
     """A JPEG of 640x480 pixels."""
     ramp_HWC = np.linspace(0, 255, 480 * 640 * 3).reshape(480, 640, 3).astype(np.uint8)
     return bytes(cv2.imencode(".jpg", ramp_HWC)[1])
+
+
+def with_uncertain_frames() -> str:
+    """The compose file once the lines for uncertain frames are taken in."""
+    text = COMPOSE_FILE.read_text(encoding="utf-8")
+    return re.sub(r"^( +)# (user:|ROADCUE_UNCERTAIN|volumes:|  - \./)", r"\1\2", text, flags=re.MULTILINE)
 
 
 def post_frame(client: httpx.Client, url: str, frame: bytes) -> httpx.Response:

@@ -1,6 +1,8 @@
 """The image and the compose file do what the README says: small, locked down, healthy, polite at the end."""
 
+import csv
 import math
+import os
 import re
 import subprocess
 import threading
@@ -18,7 +20,7 @@ import pytest
 
 from service.settings import Settings
 from tests.conftest import REPOSITORY
-from tests.deployment.conftest import START_LIMIT_S, Deployment, deployed, post_frame, run
+from tests.deployment.conftest import START_LIMIT_S, Deployment, deployed, post_frame, run, with_uncertain_frames
 
 pytestmark = pytest.mark.docker
 
@@ -55,6 +57,14 @@ def test_image_holds_no_training_code(image: str) -> None:
     assert "No module named 'model_training'" in done.stderr
 
 
+def test_the_image_has_what_sending_traces_needs(image: str) -> None:
+    """Without it, the start would end once the setting is set."""
+    source = (
+        "from service.telemetry.tracing import open_tracing as o; print(o('http://127.0.0.1:4318', 1.0) is not None)"
+    )
+    assert run(["docker", "run", "--rm", "--entrypoint", "python", image, "-c", source]).strip() == "True"
+
+
 def test_an_unknown_choice_of_libraries_is_refused_by_name(engine: None) -> None:
     command = ["docker", "build", "--force-rm", "--build-arg", "LIBRARIES=rocm", "."]
     done = subprocess.run(command, cwd=REPOSITORY, capture_output=True, text=True)
@@ -66,6 +76,12 @@ def test_the_started_service_is_healthy_and_ready(deployment: Deployment) -> Non
     assert deployment.state()["Health"]["Status"] == "healthy"
     assert httpx.get(f"{deployment.url}/health/live").status_code == 200
     assert httpx.get(f"{deployment.url}/health/ready").status_code == 200
+
+
+def test_the_cpu_is_no_fallback(deployment: Deployment) -> None:
+    """An alert waits for a reason in this metric."""
+    metrics = httpx.get(f"{deployment.url}/metrics").text
+    assert 'roadcue_provider_info{fallback_reason="",provider="CPUExecutionProvider"} 1.0' in metrics
 
 
 def test_a_real_photograph_is_answered_with_a_probability_per_label(
@@ -100,6 +116,23 @@ def test_the_largest_allowed_frames_on_every_worker_leave_the_service_alive(depl
         posted = [pool.submit(post_frame, client, deployment.url, frame) for _ in range(CLIENTS)]
         assert {answer.result().status_code for answer in posted} == {200}
     assert not deployment.state()["OOMKilled"]
+
+
+def test_uncertain_frames_lie_in_the_folder_beside_the_compose_file(image: str, frame: bytes, tmp_path: Path) -> None:
+    """As its comment tells, by a person who owns the folder; every frame is uncertain within the widest margin."""
+    user, group = (os.getuid(), os.getgid()) if os.getuid() else (1000, 1000)
+    folder, file = tmp_path / "uncertain", tmp_path / "docker-compose.yml"
+    folder.mkdir()
+    os.chown(folder, user, group)
+    text = with_uncertain_frames().replace('"1000:1000"', f'"{user}:{group}"')
+    file.write_text(text.replace("ROADCUE_UNCERTAIN:", "ROADCUE_UNCERTAIN_MARGIN: 20\n      ROADCUE_UNCERTAIN:"))
+    with deployed(image, file=file) as deployment, httpx.Client(timeout=WAIT_LIMIT_S) as client:
+        assert post_frame(client, deployment.url, frame).status_code == 200
+        wait_until((folder / "labels.csv").exists)
+    (row,) = csv.DictReader((folder / "labels.csv").read_text(encoding="utf-8").splitlines())
+    kept = folder / row["image"]
+    assert kept.read_bytes() == frame
+    assert (kept.stat().st_uid, kept.stat().st_gid) == (user, group)
 
 
 @pytest.mark.parametrize("workers", [1, 2])

@@ -22,7 +22,7 @@ from packaging.utils import canonicalize_name
 from service import __version__
 from service.settings import Settings
 from tests.conftest import REPOSITORY
-from tests.deployment.conftest import answers, run
+from tests.deployment.conftest import COMPOSE_FILE, answers, run, with_uncertain_frames
 
 DISTRIBUTIONS = ("roadcue", "roadcue_training")
 
@@ -184,10 +184,17 @@ def test_the_wheel_holds_every_tracked_file_of_the_service(wheel_names: list[str
 
 
 def test_docker_waits_longer_than_the_service_needs_to_stop() -> None:
-    compose = yaml.safe_load((REPOSITORY / "docker-compose.yml").read_text(encoding="utf-8"))
+    compose = yaml.safe_load(COMPOSE_FILE.read_text(encoding="utf-8"))
     grace_s = float(compose["services"]["roadcue"]["stop_grace_period"].removesuffix("s"))
     settings = Settings.model_fields
     assert grace_s > settings["drain_seconds"].default + settings["shutdown_timeout_seconds"].default
+
+
+@pytest.mark.parametrize("name", ["docker-compose.yml", "docker-compose.gpu.yml"])
+def test_the_device_is_the_one_whose_libraries_the_image_has(name: str) -> None:
+    """Without CUDA's libraries `auto` would be a fallback, which wakes who watches the alerts."""
+    service = yaml.safe_load((REPOSITORY / name).read_text(encoding="utf-8"))["services"]["roadcue"]
+    assert service["environment"]["ROADCUE_DEVICE"] == service["build"]["args"]["LIBRARIES"]
 
 
 @pytest.mark.docker
@@ -234,9 +241,8 @@ def test_nothing_is_reported_to_anybody(tmp_path: Path) -> None:
 
 def test_the_lines_for_uncertain_frames_in_the_compose_file_work_when_they_are_taken_in() -> None:
     """What is mounted is the folder that the service is told to keep them in."""
-    text = (REPOSITORY / "docker-compose.yml").read_text(encoding="utf-8")
-    taken_in = re.sub(r"^( +)# (user:|ROADCUE_|volumes:|  - \./)", r"\1\2", text, flags=re.MULTILINE)
-    plain, service = (yaml.safe_load(content)["services"]["roadcue"] for content in (text, taken_in))
+    texts = (COMPOSE_FILE.read_text(encoding="utf-8"), with_uncertain_frames())
+    plain, service = (yaml.safe_load(text)["services"]["roadcue"] for text in texts)
     assert {key: value for key, value in service.items() if value != plain.get(key)} == {
         "user": "1000:1000",
         "environment": plain["environment"] | {"ROADCUE_UNCERTAIN": "/uncertain"},
