@@ -4,10 +4,10 @@
 """
 
 import math
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, NamedTuple, TypeVar
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
@@ -20,17 +20,13 @@ from model_training.augmentation.frame_sizes import FrameSizes, Size, resolvable
 from model_training.augmentation.mosaic import mosaic, quarter_sizes
 from model_training.augmentation.pasting import cut_out, donors, pasted
 from model_training.configuration import TrainingConfiguration
-from model_training.errors import ImageChanged
 from model_training.label_table import ABSENT, PRESENT, UNKNOWN, LabelTable
 from model_training.sources.annotated_frame import Box
-from model_training.sources.readable_images import LIMITS
+from model_training.sources.readable_images import decoded
 from model_training.teacher.soft_targets import SoftTargets
-from service.errors import FrameError
-from service.inference.decoding import FrameLimits, decode_at_least, decode_frame, resize
+from service.inference.decoding import decode_at_least, decode_frame, resize
 
 GRID_STRIDE = 8
-
-Decoded = TypeVar("Decoded")
 
 
 class Draw(NamedTuple):
@@ -94,7 +90,7 @@ class TrainingFrames(Dataset[dict[str, Any]]):
     def _sample(self, row: int, size: Size) -> Sample:
         table = self._table
         # A crop keeps its detail only when there are more pixels than the network takes.
-        frame_HWC = _decoded(decode_at_least, table.images[row], 2 * size[0], 2 * size[1])
+        frame_HWC = decoded(decode_at_least, table.images[row], 2 * size[0], 2 * size[1])
         entries = dict(zip(table.labels, table.entries_NL[row].tolist(), strict=True))
         soft_L = self._soft.probabilities_NL[row]
         soft = {label: float(p) for label, p in zip(table.labels, soft_L, strict=True) if not math.isnan(p)}
@@ -111,17 +107,7 @@ class EvaluationFrames(Dataset[NDArray[np.uint8]]):
         return len(self._images)
 
     def __getitem__(self, row: int) -> NDArray[np.uint8]:
-        return _decoded(decode_frame, self._images[row], self._height, self._width).frame_HWC
-
-
-def _decoded(
-    decode: Callable[[bytes, int, int, FrameLimits], Decoded], image: Path, height: int, width: int
-) -> Decoded:
-    try:
-        return decode(image.read_bytes(), height, width, LIMITS)
-    except (FrameError, OSError) as error:
-        reason = " ".join(str(error).split())
-        raise ImageChanged(f"{image}: could be decoded when the data was loaded, now it cannot: {reason}") from error
+        return decoded(decode_frame, self._images[row], self._height, self._width).frame_HWC
 
 
 def targets(sample: Sample, labels: tuple[str, ...], frame_size: tuple[int, ...]) -> dict[str, NDArray[Any]]:

@@ -4,6 +4,7 @@ from collections.abc import Iterable, Sequence
 from typing import Final
 
 from model_training.evaluation_report.reliability import disagreements
+from model_training.markdown import table
 from model_training.parity import LARGEST_MAP_DIFFERENCE
 from model_training.thresholds import told
 from model_training.variants.judging import Variant
@@ -44,9 +45,9 @@ def model_card(metadata: ModelMetadata, command: str, remarks: str = "", variant
 
 def _labels(metadata: ModelMetadata) -> list[str]:
     rows = [
-        f"| {label.key} | {label.threshold:g} | {told(label.rule)} | {metadata.calibration[label.key].temperature:.3f} "
-        f"| {metadata.calibration[label.key].bias:+.3f} |"
+        (label.key, f"{label.threshold:g}", told(label.rule), f"{fitted.temperature:.3f}", f"{fitted.bias:+.3f}")
         for label in metadata.labels
+        for fitted in (metadata.calibration[label.key],)
     ]
     return [
         "## Labels",
@@ -54,9 +55,7 @@ def _labels(metadata: ModelMetadata) -> list[str]:
         "The threshold was chosen by its rule on rows held out for it; temperature and bias were fitted on the same "
         "rows and are part of the graph.",
         "",
-        "| label | threshold | rule | temperature | bias |",
-        "|---|---|---|---|---|",
-        *rows,
+        *table(("label", "threshold", "rule", "temperature", "bias"), rows),
         "",
     ]
 
@@ -84,9 +83,7 @@ def _figures(metadata: ModelMetadata, command: str) -> list[str]:
         "",
         f"    {command}",
         "",
-        f"| {' | '.join(FIGURE_COLUMNS)} |",
-        "|" + "---|" * len(FIGURE_COLUMNS),
-        *(f"| {' | '.join(_escaped(row))} |" for row in figure_rows(metadata.figures)),
+        *table(FIGURE_COLUMNS, figure_rows(metadata.figures)),
         "",
     ]
 
@@ -109,6 +106,14 @@ def _disagreements(metadata: ModelMetadata) -> list[str]:
 def _variants(variants: Sequence[Variant]) -> list[str]:
     if not variants:
         return []
+    rows = [
+        (
+            *(variant.precision, "yes" if variant.holds else "no", f"{variant.size_bytes / 1e6:.1f}"),
+            *(variant.method or "", found.name, f"{found.variant:.4f} ({found.difference:+.4f})"),
+        )
+        for variant in variants
+        for found in variant.parity
+    ]
     return [
         "## Variants",
         "",
@@ -116,14 +121,7 @@ def _variants(variants: Sequence[Variant]) -> list[str]:
         f"{LARGEST_MAP_DIFFERENCE:g} anywhere is not kept. Their ranges were learned on train rows and the way to "
         "learn them chosen on validation rows; test rows chose nothing.",
         "",
-        "| variant | kept | MB | ranges | rows | mean average precision |",
-        "|---|---|---|---|---|---|",
-        *(
-            f"| {variant.precision} | {'yes' if variant.holds else 'no'} | {variant.size_bytes / 1e6:.1f} "
-            f"| {variant.method or ''} | {found.name} | {found.variant:.4f} ({found.difference:+.4f}) |"
-            for variant in variants
-            for found in variant.parity
-        ),
+        *table(("variant", "kept", "MB", "ranges", "rows", "mean average precision"), rows),
         "",
     ]
 
@@ -139,10 +137,6 @@ def _figure_row(figures: Sequence[Figure], test_set: str, label: str) -> tuple[s
     precision = by_metric["average_precision"]
     cells = (_cell(by_metric.get(metric)) for metric in _METRICS)
     return (test_set, label, str(precision.n), str(precision.positives), *cells)
-
-
-def _escaped(cells: Iterable[str]) -> Iterable[str]:
-    return (cell.replace("|", "&#124;") for cell in cells)
 
 
 def _cell(figure: Figure | None) -> str:

@@ -14,7 +14,7 @@ from PIL import Image, ImageDraw
 
 from model_training.report_page import data_uri
 from model_training.sources.annotated_frame import Box
-from model_training.sources.readable_images import LIMITS
+from model_training.sources.readable_images import decoded
 from service.inference.decoding import decode_at_least
 
 Frame = NDArray[np.uint8]
@@ -27,7 +27,7 @@ _BOX, _PEAK = (255, 214, 10), (255, 255, 255)
 
 def small_frame(image: Path) -> Frame:
     """The frame as the service decodes it, with `LONGER_SIDE_PX` pixels along its longer side."""
-    frame_HWC = decode_at_least(image.read_bytes(), LONGER_SIDE_PX, LONGER_SIDE_PX, LIMITS)
+    frame_HWC = decoded(decode_at_least, image, LONGER_SIDE_PX, LONGER_SIDE_PX)
     scale = LONGER_SIDE_PX / max(frame_HWC.shape[:2])
     height, width = (max(1, round(side * scale)) for side in frame_HWC.shape[:2])
     return np.asarray(cv2.resize(frame_HWC, (width, height), interpolation=cv2.INTER_AREA), np.uint8)

@@ -17,7 +17,7 @@ from model_training.evaluation_report.corruptions import CORRUPTIONS, SEVERITIES
 from model_training.evaluation_report.served_model import ServedModel
 from model_training.label_table import LabelTable
 from model_training.metrics import Floats, average_precision, interval
-from model_training.sources.readable_images import LIMITS
+from model_training.sources.readable_images import decoded
 from model_training.tracking import Tracking, untracked
 from service.inference.decoding import decode_at_least, resize
 
@@ -49,6 +49,7 @@ def robustness(
     """Every corruption and severity on every frame of `table`; a row of severity 0 per corruption is the same measure.
 
     Frames longer than `SIDE_PX` pixels are first reduced to it, so that a severity means the same for every camera.
+    Raises ImageChanged.
     """
     found = []
     untouched = _measured(table, _scores(model, table, None, 0, seed, tracking), test_sets, resamples)
@@ -107,7 +108,7 @@ def _scores(
 def _frame(
     model: ServedModel, image: Path, corruption: Corruption | None, severity: int, seed: tuple[int, int]
 ) -> Frame:
-    frame_HWC = reduced(decode_at_least(image.read_bytes(), SIDE_PX, SIDE_PX, LIMITS))
+    frame_HWC = reduced(decoded(decode_at_least, image, SIDE_PX, SIDE_PX))
     if corruption is not None:
         frame_HWC = corruption(frame_HWC, severity, np.random.default_rng(seed))
     return resize(frame_HWC, *model.size)

@@ -1,10 +1,12 @@
 """Frames whose images can be decoded: each is, once, so that no run meets a broken one hours later."""
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from itertools import islice
 from pathlib import Path
+from typing import TypeVar
 
+from model_training.errors import ImageChanged
 from model_training.sources.annotated_frame import AnnotatedFrame
 from model_training.sources.problems import Kind, Problems
 from service.errors import FrameError
@@ -12,6 +14,8 @@ from service.inference.decoding import FrameLimits, decode_at_least
 
 LIMITS = FrameLimits()
 """What training accepts, here as in every later read."""
+
+Decoded = TypeVar("Decoded")
 
 # A run that stops does so within this many frames of the first broken one.
 _AT_ONCE = 256
@@ -46,6 +50,15 @@ def fault(image: Path) -> str | None:
     except (FrameError, OSError) as error:
         return str(error)
     return None
+
+
+def decoded(decode: Callable[[bytes, int, int, FrameLimits], Decoded], image: Path, height: int, width: int) -> Decoded:
+    """What `decode` makes of an image that has been readable; raises ImageChanged where it is no longer."""
+    try:
+        return decode(image.read_bytes(), height, width, LIMITS)
+    except (FrameError, OSError) as error:
+        reason = " ".join(str(error).split())
+        raise ImageChanged(f"{image}: could be decoded when the data was loaded, now it cannot: {reason}") from error
 
 
 def _report(frame: AnnotatedFrame, said: str, problems: Problems) -> None:

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from scipy.special import expit, logit
 
 from model_training.errors import InvalidConfiguration
-from model_training.sources.readable_images import LIMITS
+from model_training.sources.readable_images import decoded
 from model_training.teacher.file import NOTHING_FOUND, Hint, Hints
 from service.inference.decoding import decode_at_least
 
@@ -108,7 +108,7 @@ def taught(detector: YoloxDetector, images: Sequence[Path], threads: int) -> Ite
 
 def found(detector: YoloxDetector, image: Path) -> Hints:
     """The objects of one image by label, each with its score averaged, as logits, over the views' kinds."""
-    frame_HWC = decode_at_least(image.read_bytes(), _LARGEST_FRAME, _LARGEST_FRAME, LIMITS)
+    frame_HWC = decoded(decode_at_least, image, _LARGEST_FRAME, _LARGEST_FRAME)
     boxes_K7 = np.concatenate([_in_frame(detector, frame_HWC, view) for view in VIEWS])
     return {
         label: hints

@@ -2,6 +2,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from model_training.errors import ImageChanged
 from model_training.evaluation_report.corruptions import CORRUPTIONS, SIDE_PX
 from model_training.evaluation_report.robustness import reduced, robustness
 from model_training.evaluation_report.served_model import ServedModel
@@ -54,6 +55,16 @@ def test_brightness_makes_equal_what_exceeds_white(model, table):
     assert rows["brightness", "red", 5].value == 1.0
     # Greens 10, 20, 30 and 240: the absent one is 255 and first, as before.
     assert rows["brightness", "green", 5].value == rows["brightness", "green", 0].value
+
+
+@pytest.mark.parametrize("content", [b"<html>", None])
+def test_image_that_is_replaced_or_deleted_after_loading_is_named(model, tmp_path, content):
+    image = tmp_path / "gone.png"
+    if content is not None:
+        image.write_bytes(content)
+    with pytest.raises(ImageChanged, match="could be decoded when the data was loaded, now it cannot") as raised:
+        found(model, table_of([[1, 1]], ("red", "green"), [image]), ["fog"])
+    assert raised.value.file == image
 
 
 def test_same_seed_gives_the_same_figures(model, table):
