@@ -16,6 +16,7 @@ from service import __version__
 from service.errors import Draining, LabelFolderError, LabelFolderUnusable, RoadcueError, StartupError
 from service.inference.decoding import FrameLimits
 from service.inference.detector import Detector, load_detector
+from service.inference.frame_queue import WaitBound
 from service.inference.scheduling import open_scheduler
 from service.inference.tuning import Execution, in_words
 from service.label_folder.folder import LabelFolder
@@ -184,8 +185,9 @@ async def _load(
 def _serving(settings: Settings, load: Load, execution: Execution | None, is_ending: Callable[[], bool]) -> Serving:
     model = load_with_plan(settings, load, execution, is_ending)
     keeper = keeper_of(settings, model.detector, BESIDE_REQUESTS)
-    max_wait_s = settings.max_queue_ms / 1000 or math.inf
-    scheduler = open_scheduler(model.detector, model.execution.plan, settings.max_queue_frames, max_wait_s=max_wait_s)
+    # Whatever a frame takes, one request of full size has room; so have as many callers with a frame each.
+    wait_bound = WaitBound(settings.max_queue_ms / 1000 or math.inf, settings.max_frames_per_request)
+    scheduler = open_scheduler(model.detector, model.execution.plan, settings.max_queue_frames, wait_bound=wait_bound)
     return Serving(model.detector, scheduler, model.execution, keeper)
 
 

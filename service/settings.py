@@ -98,8 +98,9 @@ class Settings(BaseSettings):
         400,
         ge=0,
         le=86_400_000,
-        description="Milliseconds of work that may wait in each process, by the measured throughput; behind more a "
-        "request is answered with 429, so that after an overload the queue is soon empty; 0 is without bound",
+        description="Milliseconds of work that may wait in each process, by the measured throughput; behind more, and "
+        "behind max_frames_per_request frames, a request is answered with 429: so the queue is soon empty after an "
+        "overload; 0 is without bound",
     )
     max_frames_per_request: int = Field(64, ge=1, le=10_000, description="Frames that one request may hold")
     max_frame_bytes: int = Field(16 * MIB, ge=1024, le=1024 * MIB, description="Bytes that one encoded frame may hold")

@@ -1,6 +1,6 @@
 """Constant arrival rates, each server alone on the machine: half, nine tenths and three times of its capacity.
 
-Its capacity is what it answers to 64 clients right before. The last three phases tell what overload does and how it
+Its capacity is what it answers to 16 clients right before. The last three phases tell what overload does and how it
 ends: half, three times, half of the capacity again.
 """
 
@@ -29,7 +29,7 @@ from benchmarks.serving.servers import Server
 
 SHARES: Final = (0.5, 0.9, 0.5, 3.0, 0.5)
 HALF, NINE_TENTHS, BEFORE, OVERLOAD, AFTER = range(5)
-CAPACITY_CLIENTS: Final = 64
+CAPACITY_CLIENTS: Final = 16
 MIN_SECONDS: Final = 2
 GRACE_S: Final = 10.0
 PATIENCE_S: Final = 60.0

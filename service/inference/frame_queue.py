@@ -36,6 +36,17 @@ class Completed(Generic[Result]):
 
 
 @dataclass(frozen=True, slots=True)
+class WaitBound:
+    """Behind more than `seconds` of work, by the measured pace, and `free_frames` frames nobody is admitted."""
+
+    seconds: float
+    free_frames: int = 1
+
+
+NO_WAIT_BOUND: Final = WaitBound(NEVER)
+
+
+@dataclass(frozen=True, slots=True)
 class QueueState:
     """How busy the scheduler is: frames that wait, frames in work, the bounds of both, and the measured throughput.
 
@@ -93,9 +104,7 @@ _Lane = OrderedDict[Job[Result], None]
 class FrameQueue(Generic[Result]):
     """A queue of at most `max_waiting_frames`; every method may be called from any thread.
 
-    Behind more than `max_wait_s` seconds of work, by the measured pace, nobody else is admitted: one large request may
-    take longer, and has nobody behind it then. `clock` returns seconds that never run backwards. `max_decoded_frames`
-    bounds the lane of pixels.
+    `clock` returns seconds that never run backwards. `max_decoded_frames` bounds the lane of pixels.
     """
 
     def __init__(
@@ -103,10 +112,10 @@ class FrameQueue(Generic[Result]):
         max_waiting_frames: int,
         max_decoded_frames: int = 1,
         clock: Callable[[], float] = time.monotonic,
-        max_wait_s: float = NEVER,
+        wait_bound: WaitBound = NO_WAIT_BOUND,
     ) -> None:
         self.clock = clock
-        self._max_wait_s = max_wait_s
+        self._wait_bound = wait_bound
         self.frame_pace, self.inference_pace, self.interval = Pace(), Pace(), Pace()
         self._max_waiting, self._max_decoded = max_waiting_frames, max_decoded_frames
         self._encoded: _Lane[Result] = OrderedDict()
@@ -269,11 +278,11 @@ class FrameQueue(Generic[Result]):
             )
         if deadline_s is not None:
             self._refuse_without_time(deadline_s - now_s)
-        ahead_s = self._seconds_to_empty()
-        if self._encoded and ahead_s > self._max_wait_s:
+        ahead_s, bound = self._seconds_to_empty(), self._wait_bound
+        if self._waiting() >= bound.free_frames and ahead_s > bound.seconds:
             raise self._full(
                 f"{self._waiting()} frames wait and {self._running} are in work, for about {_ms(ahead_s)} ms; behind "
-                f"more than {_ms(self._max_wait_s)} ms nobody is admitted"
+                f"more than {_ms(bound.seconds)} ms nobody is admitted"
             )
 
     def _refuse_without_time(self, left_s: float) -> None:

@@ -19,7 +19,15 @@ from service.inference.batching import BatchCrew, Infer
 from service.inference.decoding import Incoming
 from service.inference.detector import Detection, Detector
 from service.inference.execution import ExecutionPlan
-from service.inference.frame_queue import NEVER, Completed, FrameQueue, Job, Measured, QueueState
+from service.inference.frame_queue import (
+    NO_WAIT_BOUND,
+    Completed,
+    FrameQueue,
+    Job,
+    Measured,
+    QueueState,
+    WaitBound,
+)
 
 Prepared = TypeVar("Prepared")
 Result = TypeVar("Result")
@@ -116,10 +124,10 @@ def start_to_end(
     workers: int,
     max_queue_frames: int,
     clock: Callable[[], float] = time.monotonic,
-    max_wait_s: float = NEVER,
+    wait_bound: WaitBound = NO_WAIT_BOUND,
 ) -> FrameScheduler[Result]:
     """A scheduler whose workers bring each frame from bytes to its result."""
-    queue = FrameQueue[Result](max_queue_frames, clock=clock, max_wait_s=max_wait_s)
+    queue = FrameQueue[Result](max_queue_frames, clock=clock, wait_bound=wait_bound)
     worker = FrameWorker(queue, decode, infer, workers)
     return FrameScheduler(queue, [worker.serve] * workers, workers)
 
@@ -130,13 +138,13 @@ def in_batches(
     plan: ExecutionPlan,
     max_queue_frames: int,
     clock: Callable[[], float] = time.monotonic,
-    max_wait_s: float = NEVER,
+    wait_bound: WaitBound = NO_WAIT_BOUND,
 ) -> FrameScheduler[Result]:
     """A scheduler whose workers decode and whose one inference thread takes whatever waits.
 
     Raises what `open_infer` raises, which that thread calls first.
     """
-    queue = FrameQueue[Result](max_queue_frames, plan.largest_batch, clock, max_wait_s)
+    queue = FrameQueue[Result](max_queue_frames, plan.largest_batch, clock, wait_bound)
     crew = BatchCrew(queue, decode, open_infer, plan.largest_batch)
     scheduler = FrameScheduler(queue, [crew.infer] + [crew.decode] * plan.inference_workers, plan.inference_workers)
     try:
@@ -152,10 +160,10 @@ def open_scheduler(
     plan: ExecutionPlan,
     max_queue_frames: int,
     clock: Callable[[], float] = time.monotonic,
-    max_wait_s: float = NEVER,
+    wait_bound: WaitBound = NO_WAIT_BOUND,
 ) -> FrameScheduler[Detection]:
     """The scheduler that runs a detector by a plan, every batch size of it warm."""
-    bounds = (max_queue_frames, clock, max_wait_s)
+    bounds = (max_queue_frames, clock, wait_bound)
     if not plan.batched:
         return start_to_end(detector.decode, detector.infer, plan.inference_workers, *bounds)
     return in_batches(detector.decode, partial(detector.batches, plan), plan, *bounds)

@@ -6,7 +6,7 @@ from concurrent.futures import Future, wait
 import pytest
 
 from service.errors import DeadlineExceeded, QueueFull
-from service.inference.frame_queue import Completed, FrameQueue, Job, Measured
+from service.inference.frame_queue import Completed, FrameQueue, Job, Measured, WaitBound
 from tests.service.inference.schedules import Clock
 
 Queue = FrameQueue[bytes]
@@ -131,7 +131,7 @@ def test_request_behind_too_long_a_queue_is_refused_with_when_to_come_back(queue
 
 def test_behind_enough_work_nobody_is_admitted(clock: Clock) -> None:
     """At 0.25 s from answer to answer two frames are 0.5 s of work, three are 0.75; 0.6 are allowed."""
-    queue: Queue = FrameQueue(max_waiting_frames=9, clock=clock, max_wait_s=0.6)
+    queue: Queue = FrameQueue(max_waiting_frames=9, clock=clock, wait_bound=WaitBound(0.6))
     measured(queue, frame_s=0.5, interval_s=0.25)
     queue.submit([b"a", b"b"])
     queue.submit([b"c"])
@@ -144,11 +144,14 @@ def test_behind_enough_work_nobody_is_admitted(clock: Clock) -> None:
     queue.submit([b"d"])
 
 
-def test_large_request_is_admitted_where_nobody_waits(clock: Clock) -> None:
-    """However long it takes: it would never find a shorter queue."""
-    queue: Queue = FrameQueue(max_waiting_frames=9, clock=clock, max_wait_s=0.1)
+def test_some_frames_may_wait_however_long_they_take(clock: Clock) -> None:
+    """Three are free: behind two there is room for a large request, behind it there is none."""
+    queue: Queue = FrameQueue(max_waiting_frames=9, clock=clock, wait_bound=WaitBound(0.1, free_frames=3))
     measured(queue, frame_s=0.5, interval_s=0.25)
-    assert len(queue.submit([b"a"] * 8)) == 8
+    queue.submit([b"a", b"b"])
+    queue.submit([b"c"] * 5)
+    with pytest.raises(QueueFull, match="7 frames wait"):
+        queue.submit([b"d"])
 
 
 def test_wrong_estimate_does_not_refuse_for_ever(queue: Queue) -> None:
