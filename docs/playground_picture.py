@@ -6,8 +6,6 @@ Photographs that we may show are not in this repository, so the frames are drawi
 model says.
 """
 
-import io
-import shutil
 import socket
 import sys
 import tempfile
@@ -17,9 +15,8 @@ from pathlib import Path
 from typing import Final
 
 import uvicorn
-from PIL import Image
+from browser import browser, keep
 from selenium import webdriver
-from selenium.webdriver.chrome.service import Service
 from selenium.webdriver.common.by import By
 from selenium.webdriver.support.ui import WebDriverWait
 from street_scenes import FRAMES
@@ -47,33 +44,23 @@ def photograph(folder: Path, target: Path) -> None:
 
 
 def look(url: str, frames: Sequence[Path], target: Path) -> None:
-    options = webdriver.ChromeOptions()
-    options.binary_location = shutil.which("chromium") or ""
-    for flag in ("--headless=new", "--no-sandbox", "--disable-gpu", "--hide-scrollbars"):
-        options.add_argument(flag)
-    browser = webdriver.Chrome(options, Service(shutil.which("chromedriver")))
-    try:
-        size = {"width": WIDTH, "height": HEIGHT, "deviceScaleFactor": 1, "mobile": False}
-        browser.execute_cdp_cmd("Emulation.setDeviceMetricsOverride", size)
-        browser.get(url)
-        wait = WebDriverWait(browser, PATIENCE_S)
-        wait.until(lambda _: browser.find_elements(By.CSS_SELECTOR, "#model[data-state=ready]"))
+    with browser(WIDTH, HEIGHT) as driver:
+        driver.get(url)
+        wait = WebDriverWait(driver, PATIENCE_S)
+        wait.until(lambda _: driver.find_elements(By.CSS_SELECTOR, "#model[data-state=ready]"))
         # The first by itself, so that its times are those of one frame that nothing else waits for.
-        browser.find_element(By.ID, "pick-images").send_keys(str(frames[0]))
-        wait.until(lambda _: count(browser, ".card[data-state=answered]") == 1)
-        browser.find_element(By.ID, "pick-images").send_keys("\n".join(map(str, frames[1:])))
-        wait.until(lambda _: count(browser, ".card[data-state=answered] img[src]") == len(frames))
-        browser.find_element(By.CSS_SELECTOR, "#bars li:nth-child(3) button").click()
-        wait.until(lambda _: browser.execute_script("return document.getElementById('overlay').width > 300"))
-        browser.execute_script("document.activeElement.blur()")
-        picture = Image.open(io.BytesIO(browser.get_screenshot_as_png()))
-        picture.convert("RGB").save(target, optimize=True)
-    finally:
-        browser.quit()
+        driver.find_element(By.ID, "pick-images").send_keys(str(frames[0]))
+        wait.until(lambda _: count(driver, ".card[data-state=answered]") == 1)
+        driver.find_element(By.ID, "pick-images").send_keys("\n".join(map(str, frames[1:])))
+        wait.until(lambda _: count(driver, ".card[data-state=answered] img[src]") == len(frames))
+        driver.find_element(By.CSS_SELECTOR, "#bars li:nth-child(3) button").click()
+        wait.until(lambda _: driver.execute_script("return document.getElementById('overlay').width > 300"))
+        driver.execute_script("document.activeElement.blur()")
+        keep(driver, target)
 
 
-def count(browser: webdriver.Chrome, selector: str) -> int:
-    return len(browser.find_elements(By.CSS_SELECTOR, selector))
+def count(driver: webdriver.Chrome, selector: str) -> int:
+    return len(driver.find_elements(By.CSS_SELECTOR, selector))
 
 
 def main() -> None:

@@ -15,7 +15,7 @@ from model_training.configuration import with_changes
 from model_training.errors import InvalidConfiguration
 from model_training.experiments.plan import Arm, Plan, planned, read
 from model_training.experiments.report import FILE as MARKDOWN
-from model_training.experiments.report import MARK, markdown
+from model_training.experiments.report import markdown
 from model_training.experiments.results import FILE as RESULTS
 from model_training.experiments.results import frame_times, gathered
 from model_training.experiments.rows import SeedRows, said_by
@@ -36,7 +36,11 @@ from model_training.training_progress import in_turn, shown
 @click.option("--dry-run", is_flag=True, help="Say what would be trained, and train nothing.")
 @click.option("--resume", is_flag=True, help="Go on with the experiments in --output; what has finished is kept.")
 @click.option("--report-only", is_flag=True, help="Write the results of what has finished anew, and train nothing.")
-@click.option("--document", type=FILE, help="Markdown file to put the results into, between its marks.")
+@click.option(
+    "--document",
+    type=FILE,
+    help="Markdown file to put the results into, between its marks, which bear the name of PLAN without its ending.",
+)
 def command(
     plan: Path,
     data: Path,
@@ -56,7 +60,7 @@ def command(
     """
     console = Console(stderr=True)
     if report_only:
-        _report(Plan.load(output), output, document, console)
+        _report(Plan.load(output), output, plan.stem, document, console)
         return
     if resume:
         Plan.load(output)
@@ -70,7 +74,7 @@ def command(
     if dry_run:
         return
     _train(Runs(wanted, table, data_digest(table), output, training_device(device)), rows, console)
-    _report(wanted, output, document, console)
+    _report(wanted, output, plan.stem, document, console)
     click.echo(f"Next: look at {quoted(output / MARKDOWN)}; --report-only writes it anew")
 
 
@@ -98,14 +102,14 @@ def _train(runs: Runs, rows: Mapping[int, SeedRows], console: Console) -> None:
             runs.train(arm, rows[seed], observer)
 
 
-def _report(plan: Plan, output: Path, document: Path | None, console: Console) -> None:
+def _report(plan: Plan, output: Path, mark: str, document: Path | None, console: Console) -> None:
     with console.status("measuring"):
         results = gathered(plan, output, frame_times)
     results.save(output)
     text = markdown(results)
     (output / MARKDOWN).write_text(text, encoding="utf-8")
     if document is not None:
-        fill_in(document, text, MARK)
+        fill_in(document, text, mark)
     click.echo(f"{text}\nWritten: {', '.join(str(output / name) for name in (RESULTS, MARKDOWN))}")
 
 

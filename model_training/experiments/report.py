@@ -12,8 +12,6 @@ from model_training.experiments.results import Outcome, Results
 from model_training.markdown import table
 
 FILE: Final = "results.md"
-MARK: Final = "experiments"
-"""Of the place in a Markdown document that the figures go to."""
 
 _TAUGHT: Final = (
     "The same networks against the teacher, where nobody labelled and it is sure: average precision over the unknown "
@@ -28,8 +26,6 @@ def markdown(results: Results) -> str:
     """Tables of every change against the base, and what each of them is."""
     return "\n".join(
         [
-            "## What came out",
-            "",
             *_what(results),
             "### Average precision on held-out rows",
             "",

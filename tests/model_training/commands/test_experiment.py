@@ -92,11 +92,11 @@ def test_every_run_leaves_what_it_says_and_the_whole_its_figures(done: Path) -> 
 
 @pytest.mark.usefixtures("untimed")
 def test_the_report_is_written_anew_without_training(done: Path, data: Path, plan: Path, tmp_path: Path) -> None:
-    """And into a document, between its marks."""
+    """And into a document, between the marks with the name of the plan."""
     folder = tmp_path / "copy"
     shutil.copytree(done, folder)
     document = tmp_path / "page.md"
-    document.write_text("Prose\n<!-- experiments -->\n<!-- /experiments -->\n")
+    document.write_text("Prose\n<!-- plan -->\n<!-- /plan -->\n")
     told = invoke(plan, data, "--output", folder, "--report-only", "--document", document)
     assert told.exit_code == 0, told.output
     assert "| mosaics |" in document.read_text()

@@ -96,9 +96,10 @@ def test_a_plan_comes_back_from_its_folder(plan_of, tmp_path):
         Plan.load(tmp_path)
 
 
-def test_the_plan_for_the_default_model_can_be_trained(repository):
-    """Each of its changes is one to the recipe that it names."""
-    declaration = read(repository / "model_training" / "experiments.toml")
+@pytest.mark.parametrize("name", ["experiments_1.toml", "experiments_2.toml"])
+def test_the_plans_for_the_default_model_can_be_trained(repository, name):
+    """Each of their changes is one to the recipe that they name."""
+    declaration = read(repository / "model_training" / name)
     plan = planned(declaration, recipes.recipe(declaration.recipe), "boxes")
     assert len(plan.seeds) == 3
     assert len(plan.changed) == len(declaration.changes)
