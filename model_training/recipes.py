@@ -16,8 +16,8 @@ def street() -> TrainingConfiguration:
         smallest_scale=0.6,
         # The first stages keep their ImageNet start: their gradients are a third of a step on a CPU.
         network=NetworkConfiguration(frozen_stages=3, drop_path=0.1, sharpness=2.2),
-        # Four thousand frames are soon known by heart: strong changes, and nothing claimed that cannot be seen. Mosaics and
-        # pasted objects cost more than they brought, see EXPERIMENTS.md.
+        # Four thousand frames are soon known by heart: strong changes, and nothing claimed that cannot be seen.
+        # Mosaics and pasted objects cost more than they brought, see EXPERIMENTS.md.
         augmentation=AugmentationConfiguration(zoom_out=0.3, largest_canvas=2.0, smallest_object_px=6.0),
         epochs=24,
         patience=24,
