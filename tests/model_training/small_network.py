@@ -18,13 +18,13 @@ STRENGTH, BIAS = 6.0, -3.0
 _STEM = np.array([[1, -1, 0], [-1, 1, 0], [0, 0, 1]], np.float32)
 
 
-def small_network(mean: float = 127.0, scale: float = 128.0, strength: float = STRENGTH) -> onnx.ModelProto:
-    """The graph, normalising as (pixel - mean) / scale."""
+def small_network(strength: float = STRENGTH) -> onnx.ModelProto:
+    """The graph, normalising as (pixel - 127) / 128."""
     stem = np.repeat(np.repeat((_STEM / 16)[:, :, None, None], 4, axis=2), 4, axis=3)
     local = np.eye(2, 3, dtype=np.float32)[:, :, None, None] * np.float32(strength)
     weights = {
-        "mean": np.full(3, mean, np.float32),
-        "scale": np.full(3, scale, np.float32),
+        "mean": np.full(3, 127, np.float32),
+        "scale": np.full(3, 128, np.float32),
         "stem": stem,
         "stem_bias": np.zeros(3, np.float32),
         "local": local,
