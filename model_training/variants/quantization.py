@@ -5,8 +5,8 @@ from frames, and int8 weights, one scale per output channel. uint8 times int8 is
 
 Two things keep its answers near float32's at no cost in time: the first convolutions stay float32, and biases take
 back what rounding shifts. On validation rows the default model's probabilities were off by 0.0068 on average with
-neither, by 0.0050 with the first, by 0.0030 with both (0.0040 with the second alone), and on one thread it was 2.0 times
-as fast as float32 with neither and 2.1 times with both. Six convolutions in float32: 0.0025, but 1.9 times as fast.
+neither, by 0.0050 with the first, by 0.0030 with both (0.0040 with the second alone), and on one thread it was twice as
+fast as float32 with neither and 2.1 times with both. Six convolutions in float32: 0.0025, but 1.9 times as fast.
 
 x64 CPUs without VNNI add pairs of such products in 16 bits, where 2 x 255 x 127 saturates. On those the service asks
 ONNX Runtime for kernels that do not (`session.x64quantprecision`), which take as long as float32's. Weights of seven
