@@ -55,12 +55,29 @@ def read_teacher(path: Path, table: LabelTable) -> TeacherScores:
 
     Images that are not in the table and labels that are not among its are passed over. Raises AnnotationError, with
     file and line, for a file without an `image` column, an image with two rows of presence scores, a score that is not
-    within 0..1 and a box without area.
+    within 0..1 and a box without area; and for a file that says nothing of any image or label of the table.
     """
     lines = list(csv_rows(path, Problems("stop"), required=("image",)))
+    _check_that_it_is_about(path, lines, table)
     if lines and set(BOX_COLUMNS) <= set(lines[0][1]):
         return _box_scores(path, lines, table)
     return TeacherScores(_presence_scores(path, lines, table), ({},) * len(table))
+
+
+def _check_that_it_is_about(path: Path, lines: Lines, table: LabelTable) -> None:
+    """A file moved away from its images, say, would teach nothing without a word."""
+    if not any(_in_table(path, lines, table)):
+        raise AnnotationError(
+            path,
+            None,
+            f"none of its {len(lines)} rows is about one of the {len(table)} images of the data; "
+            f"its image paths are relative to its folder, {path.parent.absolute()}",
+        )
+    columns = tuple(lines[0][1])
+    if not {"label", *table.labels} & set(columns):
+        raise AnnotationError(
+            path, 1, f"its columns are {', '.join(columns)}; none is a label of the data: {', '.join(table.labels)}"
+        )
 
 
 def _presence_scores(path: Path, lines: Lines, table: LabelTable) -> NDArray[np.float32]:

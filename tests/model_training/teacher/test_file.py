@@ -31,6 +31,22 @@ def test_empty_scores_and_missing_images_are_nothing_said(tmp_path, table):
     assert np.isnan(found).tolist() == [[True, False], [True, True]]
 
 
+def test_file_about_other_images_is_an_error(tmp_path, table):
+    """Moved elsewhere, its paths lead to nothing; without a word it would teach, or compare, nothing."""
+    (tmp_path / "elsewhere").mkdir()
+    with pytest.raises(AnnotationError) as refused:
+        scores_in(tmp_path / "elsewhere/teacher.csv", "image,car\nimages/a.jpg,0.5\nimages/b.jpg,0.5\n", table)
+    assert str(refused.value) == (
+        f"{tmp_path}/elsewhere/teacher.csv: none of its 2 rows is about one of the 2 images of the data; "
+        f"its image paths are relative to its folder, {tmp_path}/elsewhere"
+    )
+
+
+def test_file_about_other_labels_is_an_error(tmp_path, table):
+    with pytest.raises(AnnotationError, match=r"columns are image, tram; none is a label of the data: car, stop_sign"):
+        scores_in(tmp_path / "teacher.csv", "image,tram\nimages/a.jpg,0.5\n", table)
+
+
 def test_byte_order_mark_and_windows_line_ends_are_read(tmp_path, table):
     found = scores_in(tmp_path / "teacher.csv", "\ufeffimage,car\r\nimages/a.jpg,0.5\r\n", table)
     assert found[0, 0] == 0.5
