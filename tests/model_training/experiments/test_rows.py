@@ -114,7 +114,7 @@ def test_a_run_is_known_by_all_that_it_learns_from(rows):
 
 
 def test_what_a_teacher_can_say_is_read_from_its_file(teacher, tmp_path):
-    (tmp_path / "scores.csv").write_text("image,a,b\n")
+    (tmp_path / "scores.csv").write_text(f"image,a,b\n{TABLE.images[0].resolve()},0.5,0.5\n")
     assert [said_by(path, TABLE) for path in (teacher, tmp_path / "scores.csv", None)] == ["boxes", "scores", "none"]
 
 
