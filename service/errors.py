@@ -64,6 +64,15 @@ class RoadcueError(Exception):
         self.facts: dict[str, Fact] = facts
 
 
+def forget_origin(error: BaseException) -> None:
+    """Let an error that is told go of where it came from.
+
+    Its tracebacks hold the frames that it passed, those hold what they worked on, an upload perhaps, and one of that
+    may hold the error: such a ring waits for the garbage collector.
+    """
+    error.__traceback__ = error.__cause__ = error.__context__ = None
+
+
 class StartupError(RoadcueError):
     """The process cannot start."""
 

@@ -4,6 +4,7 @@ import asyncio
 import json
 from collections.abc import Callable
 from typing import Any, Final
+from weakref import ref
 
 import uvicorn
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol, RequestResponseCycle
@@ -54,15 +55,20 @@ class WholeReplies:
 
 
 class RequestClient:
-    """Who sent a request; one request of a connection is answered at a time, and only its own client is asked."""
+    """Who sent a request; one request of a connection is answered at a time, and only its own client is asked.
+
+    The request's scope holds it, and the cycle holds the scope: were this to hold the cycle too, what a request leaves,
+    its body first of all, would stay until the garbage collector comes round.
+    """
 
     def __init__(self, protocol: "BoundedProtocol", cycle: RequestResponseCycle) -> None:
-        self._protocol, self._cycle = protocol, cycle
+        self._protocol, self._cycle = protocol, ref(cycle)
 
     @property
     def has_sent_all(self) -> bool:
         """Whether the body has arrived to its end."""
-        return not self._cycle.more_body
+        cycle = self._cycle()
+        return cycle is None or not cycle.more_body
 
     def when_left(self, tell: Callable[[], None] | None) -> None:
         """Have `tell` called once the client is gone, at once if it is."""
@@ -116,6 +122,13 @@ class BoundedProtocol(HttpToolsProtocol):
         self.scope["extensions"] = {EXTENSION: {CONNECTION: RequestClient(self, cycle)}}
         if self.scope["method"] != "HEAD":  # its replies have no body to wait for
             cycle.transport = WholeReplies(self.transport)
+
+    def on_response_complete(self) -> None:
+        """A reply is out; what has arrived of the body of a request refused unread is of no use to anybody."""
+        cycle: Any = self.cycle
+        if cycle.response_complete:  # else another request has begun behind the one answered
+            cycle.body = b""
+        super().on_response_complete()
 
     def on_body(self, body: bytes) -> None:
         """Some of its body is there; uvicorn would stop and start reading within every larger frame, and copy it."""

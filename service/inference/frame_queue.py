@@ -17,8 +17,9 @@ from concurrent.futures import Future
 from dataclasses import dataclass
 from functools import partial
 from typing import Any, Final, Generic, TypeVar
+from weakref import ref
 
-from service.errors import DeadlineExceeded, QueueFull
+from service.errors import DeadlineExceeded, QueueFull, RoadcueError, forget_origin
 from service.inference.decoding import Incoming
 from service.inference.pace import Pace
 
@@ -69,7 +70,7 @@ class Measured:
     interval_s: float
 
 
-@dataclass(eq=False, slots=True)
+@dataclass(eq=False, slots=True, weakref_slot=True)
 class Job(Generic[Result]):
     """One frame on its way; instants are seconds of the queue's clock. `prepared` is its pixels, once decoded."""
 
@@ -91,6 +92,8 @@ class Job(Generic[Result]):
 
     def fail(self, error: BaseException) -> None:
         """Settle with an error, unless the waiter has left."""
+        if isinstance(error, RoadcueError):
+            forget_origin(error)
         if self.future.running() or self.begin():
             self.future.set_exception(error)
 
@@ -146,7 +149,8 @@ class FrameQueue(Generic[Result]):
             self._earliest_deadline_s = min(self._earliest_deadline_s, deadline_s)
             self._encoded_came.notify(len(jobs))
         for job in jobs:
-            job.future.add_done_callback(partial(self._leave, job))
+            # A future keeps its callbacks: with the job in one, frame and result would wait for the garbage collector.
+            job.future.add_done_callback(partial(self._leave, ref(job)))
         return [job.future for job in jobs]
 
     def refuse_without_room(self, frames: int, deadline_s: float | None = None) -> None:
@@ -307,8 +311,8 @@ class FrameQueue(Generic[Result]):
     def _seconds_to_empty(self) -> float:
         return (self._waiting() + self._running) * self.interval.seconds
 
-    def _leave(self, job: Job[Result], future: "Future[Completed[Result]]") -> None:
-        if future.cancelled() and self._gave_place_back(job):
+    def _leave(self, reference: "ref[Job[Result]]", future: "Future[Completed[Result]]") -> None:
+        if future.cancelled() and (job := reference()) and self._gave_place_back(job):
             job.begin()
 
     def _gave_place_back(self, job: Job[Result]) -> bool:

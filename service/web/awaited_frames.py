@@ -37,9 +37,13 @@ class AwaitedFrames:
         connection says, or else the next message. Either way, and when this is cancelled, frames that still wait give
         their places back.
         """
-        if self._futures:
-            await self._until_over(receive, deadline_s, connection)
-        return [self._outcome(future) for future in self._futures]
+        try:
+            if self._futures:
+                await self._until_over(receive, deadline_s, connection)
+            return [self._outcome(future) for future in self._futures]
+        finally:
+            # They keep their callbacks, and so this: without a word they would wait for the garbage collector.
+            self._futures = ()
 
     async def _until_over(self, receive: Receive, deadline_s: float, connection: ClientConnection | None) -> None:
         at_deadline = self._loop.call_later(max(0.0, deadline_s - time.monotonic()), self._end)

@@ -17,7 +17,7 @@ from typing import Final
 
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from service.errors import Draining, RoadcueError
+from service.errors import Draining, RoadcueError, forget_origin
 from service.telemetry import Metrics
 from service.telemetry.logs import REQUEST_FIELDS
 from service.web.access_log import AccessLog
@@ -92,6 +92,7 @@ class RequestContext:
             response = await route.endpoint(DirectRequest(exchange.scope, exchange.receive, exchange.send))
         except RoadcueError as error:
             await self._refuse(exchange, error)
+            forget_origin(error)
         else:
             await response(exchange.scope, exchange.receive, exchange.send)
 

@@ -25,12 +25,15 @@ def wait_for(condition: Callable[[], bool]) -> None:
 
 
 class ServerProcess:
-    """`python -m service serve` on a free port of the loopback interface; flags may ask for what it leaves out."""
+    """`python -m service serve` on a free port of the loopback interface; flags may ask for what it leaves out.
 
-    def __init__(self, *flags: str) -> None:
+    `program` is a module that runs the service in its own way.
+    """
+
+    def __init__(self, *flags: str, program: str = "service") -> None:
         environment = {name: value for name, value in os.environ.items() if not name.startswith("ROADCUE_")}
         self.process = subprocess.Popen(
-            [sys.executable, "-m", "service", "serve", "--port", "0", "--tuning-seconds", "0", *flags],
+            [sys.executable, "-m", program, "serve", "--port", "0", "--tuning-seconds", "0", *flags],
             cwd=REPOSITORY,
             env=environment,
             stderr=subprocess.PIPE,

@@ -91,10 +91,23 @@ class Echo:
         await send({"type": "http.response.body", "body": body})
 
 
+class Refusing:
+    """Answers without reading, and keeps what the connection holds of the body."""
+
+    cycle: Any = None
+
+    async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
+        self.cycle = receive.__self__
+        while not self.cycle.body:
+            await asyncio.sleep(0.005)
+        await send({"type": "http.response.start", "status": 429, "headers": [(b"content-length", b"2")]})
+        await send({"type": "http.response.body", "body": b"no"})
+
+
 class Served:
     """An application behind the protocol, and a plain connection to it."""
 
-    def __init__(self, app: Echo) -> None:
+    def __init__(self, app: Echo | Refusing) -> None:
         configuration = ServerConfiguration(cast(Any, app), http=BoundedProtocol, lifespan="off", log_config=None)
         configuration.upload_timeout_s = 60.0
         self._server = uvicorn.Server(configuration)
@@ -142,3 +155,13 @@ async def test_who_leaves_is_told_of_without_a_message_being_read() -> None:
             await asyncio.sleep(0.005)
         writer.close()
         await asyncio.wait_for(app.left.wait(), 30)
+
+
+async def test_body_of_a_request_refused_unread_is_let_go_of() -> None:
+    """The connection stays, and each of hundreds that are refused would hold an upload until its next request."""
+    app = Refusing()
+    async with Served(app) as (reader, writer):
+        writer.write(post("/", bytes(100_000), sent=60_000))
+        assert await answer_of(reader) == b"no"
+        assert app.cycle.body == b""
+        writer.close()
