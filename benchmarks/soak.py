@@ -300,7 +300,7 @@ def main(requests: int, clients: int, stayers: int, seconds: float, output: Path
     faults = list(report.faults())
     told = {
         "date": datetime.now(UTC).isoformat(timespec="seconds"),
-        "command": shlex.join(["python", *sys.argv]),
+        "command": shlex.join(["python", "-m", "benchmarks.soak", *sys.argv[1:]]),
         "machine": f"{os.cpu_count()} cores, {platform.machine()}",
         "clients": clients,
         **asdict(report),
