@@ -30,6 +30,8 @@ NOTHING_FOUND: Final = 0.01
 BOX_COLUMNS: Final = ("image", "label", "score", "x0", "y0", "x1", "y1")
 
 Lines = Sequence[tuple[int, Mapping[str, str]]]
+# Those about an image of the table, and its row there.
+Found = Sequence[tuple[int, Mapping[str, str], int]]
 
 
 class Hint(NamedTuple):
@@ -58,15 +60,16 @@ def read_teacher(path: Path, table: LabelTable) -> TeacherScores:
     within 0..1 and a box without area; and for a file that says nothing of any image or label of the table.
     """
     lines = list(csv_rows(path, Problems("stop"), required=("image",)))
-    _check_that_it_is_about(path, lines, table)
-    if lines and set(BOX_COLUMNS) <= set(lines[0][1]):
-        return _box_scores(path, lines, table)
-    return TeacherScores(_presence_scores(path, lines, table), ({},) * len(table))
+    found = list(_in_table(path, lines, table))
+    _check_that_it_is_about(path, lines, found, table)
+    if set(BOX_COLUMNS) <= set(lines[0][1]):
+        return _box_scores(path, found, table)
+    return TeacherScores(_presence_scores(path, lines, found, table), ({},) * len(table))
 
 
-def _check_that_it_is_about(path: Path, lines: Lines, table: LabelTable) -> None:
+def _check_that_it_is_about(path: Path, lines: Lines, found: Found, table: LabelTable) -> None:
     """A file moved away from its images, say, would teach nothing without a word."""
-    if not any(_in_table(path, lines, table)):
+    if not found:
         raise AnnotationError(
             path,
             None,
@@ -80,22 +83,22 @@ def _check_that_it_is_about(path: Path, lines: Lines, table: LabelTable) -> None
         )
 
 
-def _presence_scores(path: Path, lines: Lines, table: LabelTable) -> NDArray[np.float32]:
+def _presence_scores(path: Path, lines: Lines, found: Found, table: LabelTable) -> NDArray[np.float32]:
     scores_NL = np.full(table.entries_NL.shape, np.nan, np.float32)
     first_line: dict[str, int] = {}
     for line, record in lines:
         image = record["image"]
         if first_line.setdefault(image, line) != line:
             raise AnnotationError(path, line, f"image {image} has a row already, in line {first_line[image]}")
-    for line, record, row in _in_table(path, lines, table):
+    for line, record, row in found:
         scores_NL[row] = [_score(path, line, record.get(label)) for label in table.labels]
     return scores_NL
 
 
-def _box_scores(path: Path, lines: Lines, table: LabelTable) -> TeacherScores:
+def _box_scores(path: Path, found: Found, table: LabelTable) -> TeacherScores:
     scores_NL = np.full(table.entries_NL.shape, np.nan, np.float32)
     boxes: list[dict[str, list[Hint]]] = [defaultdict(list) for _ in range(len(table))]
-    for line, record, row in _in_table(path, lines, table):
+    for line, record, row in found:
         scores_NL[row] = np.fmax(scores_NL[row], NOTHING_FOUND)
         label = record["label"]
         if label in table.labels:
@@ -103,7 +106,7 @@ def _box_scores(path: Path, lines: Lines, table: LabelTable) -> TeacherScores:
             boxes[row][label].append(Hint(_box(path, line, record), score))
             j = table.labels.index(label)
             scores_NL[row, j] = max(scores_NL[row, j], score)
-    return TeacherScores(scores_NL, tuple({key: tuple(found) for key, found in frame.items()} for frame in boxes))
+    return TeacherScores(scores_NL, tuple({key: tuple(hints) for key, hints in frame.items()} for frame in boxes))
 
 
 def _in_table(path: Path, lines: Lines, table: LabelTable) -> Iterator[tuple[int, Mapping[str, str], int]]:

@@ -17,12 +17,11 @@ from numpy.typing import NDArray
 from onnx import numpy_helper
 
 from service.inference.artifact import INPUT
+from service.inference.session import adds_bytes_exactly
 
 Frame = NDArray[np.uint8]
 Means = dict[str, NDArray[np.float64]]
 
-# Kernels that saturate would bring shifts that are not the model's.
-_KERNELS_THAT_DO_NOT_SATURATE: Final = ("session.x64quantprecision", "1")
 _INT32: Final = np.iinfo(np.int32)
 
 
@@ -48,7 +47,8 @@ def _channel_means(model: onnx.ModelProto, outputs: Sequence[str], frames: Seque
     del part.graph.output[:]
     part.graph.output.extend(onnx.helper.make_tensor_value_info(name, onnx.TensorProto.FLOAT, None) for name in outputs)
     options = onnxruntime.SessionOptions()
-    options.add_session_config_entry(*_KERNELS_THAT_DO_NOT_SATURATE)
+    if not adds_bytes_exactly():
+        options.add_session_config_entry("session.x64quantprecision", "1")
     session = onnxruntime.InferenceSession(part.SerializeToString(), options, providers=["CPUExecutionProvider"])
     sums: Means = {}
     for frame_HWC in frames:
@@ -61,13 +61,11 @@ def _add_to_bias(graph: onnx.GraphProto, name: str, shift_C: NDArray[np.float64]
     """A float32 bias takes the shift itself; one that a DequantizeLinear makes, as many of its steps."""
     tensors = {tensor.name: tensor for tensor in graph.initializer}
     if name in tensors:
-        tensor, steps_C = tensors[name], shift_C
+        tensor = tensors[name]
+        bias_C = (numpy_helper.to_array(tensor) + shift_C).astype(np.float32)
     else:
         dequantize = next(node for node in graph.node if name in node.output)
-        tensor = tensors[dequantize.input[0]]
-        steps_C = np.rint(shift_C / numpy_helper.to_array(tensors[dequantize.input[1]]).astype(np.float64))
-    old_C = numpy_helper.to_array(tensor)
-    new_C = old_C + steps_C
-    if old_C.dtype == np.int32:
-        new_C = np.clip(new_C, _INT32.min, _INT32.max)
-    tensor.CopyFrom(numpy_helper.from_array(new_C.astype(old_C.dtype), tensor.name))
+        tensor, step_C = tensors[dequantize.input[0]], numpy_helper.to_array(tensors[dequantize.input[1]])
+        steps_C = numpy_helper.to_array(tensor) + np.rint(shift_C / step_C.astype(np.float64))
+        bias_C = np.clip(steps_C, _INT32.min, _INT32.max).astype(np.int32)
+    tensor.CopyFrom(numpy_helper.from_array(bias_C, tensor.name))

@@ -141,8 +141,8 @@ def start_server(model: Path) -> Iterator[Callable[..., ServerProcess]]:
     """Starts `python -m service serve` on a free port; every process ends with the test."""
     started: list[ServerProcess] = []
 
-    def start(*flags: str, model: Path = model) -> ServerProcess:
-        started.append(ServerProcess("--model", str(model), "--device", "cpu", *flags))
+    def start(*flags: str, model: Path = model, program: str = "service") -> ServerProcess:
+        started.append(ServerProcess("--model", str(model), "--device", "cpu", *flags, program=program))
         return started[-1]
 
     yield start

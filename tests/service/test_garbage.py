@@ -14,10 +14,8 @@ Ask = Callable[[httpx.Client, bytes], httpx.Response]
 
 
 @pytest.fixture
-def server(model):
-    started = ServerProcess("--model", str(model), "--device", "cpu", program="tests.service.garbage_counter").ready()
-    yield started
-    started.kill()
+def server(start_server: Callable[..., ServerProcess]) -> ServerProcess:
+    return start_server(program="tests.service.garbage_counter").ready()
 
 
 def garbage(server: ServerProcess) -> tuple[int, int, str]:
@@ -34,6 +32,10 @@ def raw(client: httpx.Client, frame: bytes) -> httpx.Response:
 
 def form(client: httpx.Client, frame: bytes) -> httpx.Response:
     return client.post("/predict?evidence=true", files=[("file", ("a.jpg", frame)), ("file", ("b.jpg", frame))])
+
+
+def no_image_by_open_inference(client: httpx.Client, frame: bytes) -> httpx.Response:
+    return open_inference(client, b"x" * len(frame))
 
 
 def open_inference(client: httpx.Client, frame: bytes) -> httpx.Response:
@@ -61,7 +63,15 @@ def too_late(client: httpx.Client, frame: bytes) -> httpx.Response:
 
 @pytest.mark.parametrize(
     ("ask", "status"),
-    [(raw, 200), (form, 200), (open_inference, 200), (no_image, 415), (too_many, 413), (too_late, 504)],
+    [
+        (raw, 200),
+        (form, 200),
+        (open_inference, 200),
+        (no_image, 415),
+        (no_image_by_open_inference, 415),
+        (too_many, 413),
+        (too_late, 504),
+    ],
 )
 def test_what_is_sent_is_freed_with_its_answer(server: ServerProcess, large_jpeg: bytes, ask: Ask, status: int) -> None:
     """What is left is of the few connections that have closed; a ring a request would be several objects each."""
