@@ -85,11 +85,12 @@ def ratio(measurements: Sequence[Measurement], own: str, other: str, cell: Cell,
     if not shared:
         return None
     ratios_R = np.array([value(own_by_round[turn]) / value(other_by_round[turn]) for turn in shared])
-    return Ratio(float(np.median(ratios_R)), *_interval(ratios_R))
+    return _middle(ratios_R)
 
 
-def _interval(ratios_R: NDArray[np.float64]) -> tuple[float, float]:
-    return interval(lambda rows: float(np.median(ratios_R[rows])), [str(row) for row in range(len(ratios_R))])
+def _middle(ratios_R: NDArray[np.float64]) -> Ratio:
+    low, high = interval(lambda rows: float(np.median(ratios_R[rows])), [str(row) for row in range(len(ratios_R))])
+    return Ratio(float(np.median(ratios_R)), low, high)
 
 
 def best_peer(measurements: Sequence[Measurement], peers: Sequence[str], cell: Cell) -> str | None:
@@ -133,8 +134,8 @@ def _of_cost(measurements: Sequence[Measurement], plan: Plan) -> Iterator[Figure
 
 def _of_overload(loop: OpenLoop, plan: Plan) -> Iterator[Figure]:
     phase, name = loop.phases[OVERLOAD], f"{loop.contender}, 300 % of capacity"
-    share = phase.answered_per_s / loop.capacity
-    yield Figure(f"{name}: answered of capacity", f"at least {OVERLOAD_SHARE}", f"{share:.3f}", share >= OVERLOAD_SHARE)
+    share = _middle(np.array([turn.share for turn in loop.turns])) if loop.turns else None
+    yield from _least(f"{name}: answered of capacity", share, OVERLOAD_SHARE)
     lost = phase.sent - phase.answered - phase.refused + phase.refused_without_retry_after
     yield Figure(f"{name}: neither answered nor 429 with Retry-After", "0", str(lost), lost == 0)
     errors = sum(each.server_errors for each in loop.phases)

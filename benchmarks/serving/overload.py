@@ -1,7 +1,9 @@
 """Constant arrival rates, each server alone on the machine: half, nine tenths and three times of its capacity.
 
 Its capacity is what it answers to 16 clients right before. The last three phases tell what overload does and how it
-ends: half, three times, half of the capacity again.
+ends: half, three times, half of the capacity again. How much of its capacity our service still answers in the overload
+is measured once more in turns, capacity, overload, capacity, and so on: the machine's speed drifts by more than what
+is to be told apart.
 """
 
 import json
@@ -71,6 +73,20 @@ class Memory:
 
 
 @dataclass(frozen=True, slots=True)
+class Turn:
+    """An overload between two measurements of the capacity, all in frames answered per second."""
+
+    capacity_before: float
+    answered: float
+    capacity_after: float
+
+    @property
+    def share(self) -> float:
+        """Of the capacity, as it was on average before and after."""
+        return 2 * self.answered / (self.capacity_before + self.capacity_after)
+
+
+@dataclass(frozen=True, slots=True)
 class OpenLoop:
     """A server at constant rates. `recovery_s` is None where it was not back to normal before the end."""
 
@@ -80,25 +96,40 @@ class OpenLoop:
     recovery_s: float | None
     memory: list[Memory]
     client_cpu_s: float
+    turns: list[Turn]
 
 
 def run_open_loop(setting: Setting, contender: Contender, record: Record) -> OpenLoop:
     """Measure one contender with raw bodies. Raises one of FAILURES."""
     contender = replace(contender, command=contender.command_at_rates or contender.command)
     with ready(setting, contender, "raw", record) as server:
-        found = load(
-            server, setting.key_frames, CAPACITY_CLIENTS, max(MIN_SECONDS, round(setting.plan.steady_seconds / 2))
-        )
-        if not found.answered:
-            raise server.failure("no frame was answered")
-        server.processes.wait_until_idle(IDLE_PATIENCE_S)
-        phases = phases_of(setting.plan, found.frames_per_s)
+        capacity = _capacity(setting, server)
+        phases = phases_of(setting.plan, capacity)
         with watched(server.processes) as memory:
             exchanges, client_cpu_s = _generate(server, setting.key_frames, phases)
         figures = [_figures(number, phases, exchanges) for number in range(len(phases))]
-        return OpenLoop(
-            contender.name, found.frames_per_s, figures, recovery_s(phases, exchanges), memory, client_cpu_s
-        )
+        turns = list(_turns(setting, server, SHARES[OVERLOAD] * capacity)) if contender.is_ours else []
+        recovered_s = recovery_s(phases, exchanges)
+        return OpenLoop(contender.name, capacity, figures, recovered_s, memory, client_cpu_s, turns)
+
+
+def _capacity(setting: Setting, server: Server) -> float:
+    seconds = max(MIN_SECONDS, round(setting.plan.steady_seconds / 2))
+    found = load(server, setting.key_frames, CAPACITY_CLIENTS, seconds)
+    if not found.answered:
+        raise server.failure("no frame was answered")
+    server.processes.wait_until_idle(IDLE_PATIENCE_S)
+    return found.frames_per_s
+
+
+def _turns(setting: Setting, server: Server, rate: float) -> Iterator[Turn]:
+    phase, before = Phase(rate, setting.plan.calm_seconds), _capacity(setting, server)
+    for _ in range(setting.plan.overload_turns):
+        exchanges, _ = _generate(server, setting.key_frames, [phase])
+        server.processes.wait_until_idle(IDLE_PATIENCE_S)
+        after = _capacity(setting, server)
+        yield Turn(before, _answered_in(exchanges, 0.0, phase.seconds) / phase.seconds, after)
+        before = after
 
 
 def phases_of(plan: Plan, capacity: float) -> list[Phase]:

@@ -37,6 +37,7 @@ class Plan:
     steady_seconds: float
     overload_seconds: float
     calm_seconds: float
+    overload_turns: int
     profile_seconds: int
 
     @property
@@ -76,6 +77,7 @@ FULL: Final = Plan(
     steady_seconds=8,
     overload_seconds=10,
     calm_seconds=5,
+    overload_turns=5,
     profile_seconds=10,
 )
 QUICK: Final = Plan(
@@ -90,5 +92,6 @@ QUICK: Final = Plan(
     steady_seconds=0.5,
     overload_seconds=1.5,
     calm_seconds=1.5,
+    overload_turns=1,
     profile_seconds=2,
 )

@@ -30,8 +30,9 @@ HOW_TO_READ: Final = """\
 All servers but *as shipped* run the float32 file, all but the naive endpoint with the same decode, one ONNX Runtime
 thread for each core; how each is set up, and why, is told in `serving/peers/`. Within a round everybody meets the same
 load within seconds, in an order drawn anew, while the others are frozen; ratios are medians over rounds with a 95 %
-interval. The load generator runs on the same cores, and what it costs is told. CPU time is the user and system time of
-all processes of a service. Nobody was timed before his answers were those of the in-process loop."""
+interval. The load generator runs on the same cores, and what it costs is told; refused, it asks again at once, whatever
+Retry-After says. CPU time is the user and system time of all processes of a service. Nobody was timed before his
+answers were those of the in-process loop."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -2,7 +2,8 @@
 
 import pytest
 
-from benchmarks.soak import Phase, Report, Resources, form, raw
+from benchmarks.soak.crowd import form, raw
+from benchmarks.soak.report import Phase, Report, Resources
 
 
 def report(
@@ -13,8 +14,8 @@ def report(
 ) -> Report:
     """A run beside a patient crowd with a p99 of 50 ms, in 200 MiB when warm."""
     phases = [
-        Phase("patient", 100, 20.0, 50.0, {"200": 10}),
-        Phase("leaving", 100, 20.0, leaving_p99_ms, statuses or {"left": 90, "200": 10}),
+        Phase("patient", 100, 20.0, 50.0, {"200": 10}, 90.0),
+        Phase("leaving", 100, 20.0, leaving_p99_ms, statuses or {"left": 90, "200": 10}, 90.0),
     ]
     resources = [Resources(0, 90.0, 20), Resources(20, 200.0, 20), Resources(100, last_mib, 20)]
     return Report(phases, resources, {"roadcue_queue_frames": queue_frames})

@@ -4,7 +4,7 @@ import pytest
 
 from benchmarks.serving import overload
 from benchmarks.serving.open_loop import Exchange, Phase
-from benchmarks.serving.overload import Memory, OpenLoop, overload_growth, percentile, phases_of, recovery_s
+from benchmarks.serving.overload import Memory, OpenLoop, Turn, overload_growth, percentile, phases_of, recovery_s
 from benchmarks.serving.plan import FULL
 
 # Half, nine tenths, half, three times, half of ten a second.
@@ -71,6 +71,10 @@ def test_who_stays_slow_or_refuses_has_not_recovered() -> None:
 def test_memory_of_a_full_queue_is_no_growth() -> None:
     """The overload lasts from 3 to 5 s: what comes before 3.5 s fills the queue; 120 after 100 is a fifth more."""
     memory = [Memory(2.9, 50), Memory(3.4, 80), Memory(3.6, 100), Memory(3.9, 100), Memory(4.6, 120), Memory(4.9, 120)]
-    loop = OpenLoop("x", 10.0, [], None, memory, 0.0)
+    loop = OpenLoop("x", 10.0, [], None, memory, 0.0, [])
     assert overload_growth(loop, PHASES) == 1.2
-    assert overload_growth(OpenLoop("x", 10.0, [], None, memory[:2], 0.0), PHASES) is None
+    assert overload_growth(OpenLoop("x", 10.0, [], None, memory[:2], 0.0, []), PHASES) is None
+
+
+def test_share_of_capacity_is_of_the_mean_before_and_after() -> None:
+    assert Turn(110.0, 95.0, 90.0).share == 0.95

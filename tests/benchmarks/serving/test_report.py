@@ -29,7 +29,7 @@ def results() -> Results:
         ["peer, raw: it ended\nwith two lines"],
     )
     phases = [PhaseFigures(share, 90 * share, 10, 8, 80.0, 1, 0, 1, 0, 0, 11.0, 22.0, 4.5, 0.5) for share in SHARES]
-    loops = [OpenLoop(OURS, 90.0, phases, 0.25, [Memory(1.0, 300 * 2**20)], 1.0)]
+    loops = [OpenLoop(OURS, 90.0, phases, 0.25, [Memory(1.0, 300 * 2**20)], 1.0, [])]
     figures = [Figure("one", "at least 1", "0.9", False), Figure("two", "0", "0", True)]
     return Results(RUN, FULL, (LIMIT, OURS, "peer"), ("peer",), record, loops, figures, [("run (session.py)", 0.75)])
 
