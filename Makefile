@@ -60,15 +60,15 @@ street-model: $(VENV)/.complete ## train the embedded model anew: DATA=folder of
 	@$(BIN)/roadcue-train reproduces runs/street.onnx service/models/street.onnx
 
 playground-picture: $(VENV)/.complete ## draw the README's picture of the playground; needs Chromium
-	@$(BIN)/python docs/playground_picture.py docs/images/playground.png
+	@$(BIN)/python docs/pictures/playground_picture.py docs/images/playground.png
 
 report-pictures: $(VENV)/.complete ## draw the README's pictures of reports: DATA=folder of frames, EVALUATION=page of evaluate --part robustness; needs Chromium
 	@test -n "$(DATA)" -a -n "$(EVALUATION)" || { echo "usage: make report-pictures DATA=FOLDER EVALUATION=FILE.html" >&2; exit 2; }
 	@mkdir -p runs
 	@$(BIN)/roadcue-train data $(DATA) --output runs/data-report.html --overwrite
-	@$(BIN)/python docs/report_picture.py runs/data-report.html docs/images/data-report.png --heading "Entries per label"
-	@$(BIN)/python docs/report_picture.py $(EVALUATION) docs/images/evaluation-report.png --heading Calibration
-	@$(BIN)/python docs/report_picture.py $(EVALUATION) docs/images/robustness.png --heading Robustness --height 628
+	@$(BIN)/python docs/pictures/report_picture.py runs/data-report.html docs/images/data-report.png --heading "Entries per label"
+	@$(BIN)/python docs/pictures/report_picture.py $(EVALUATION) docs/images/evaluation-report.png --heading Calibration
+	@$(BIN)/python docs/pictures/report_picture.py $(EVALUATION) docs/images/robustness.png --heading Robustness --height 628
 
 # Pins stay as they are unless a requirement changed; `make lock ARGS=--upgrade` moves all of them.
 lock: $(VENV)/.complete ## write constraints.txt anew from pyproject.toml

@@ -71,9 +71,9 @@ def sign_at_dusk() -> Image.Image:
 def parked_cars() -> Image.Image:
     street = Street(DAY, 31)
     for x, ground, size, colour in (
-        (0.9, 0.9, 0.3, (52, 88, 128)),
-        (0.75, 0.75, 0.19, (206, 204, 198)),
-        (0.67, 0.67, 0.12, (120, 36, 40)),
+        (0.62, 0.63, 0.1, (120, 36, 40)),
+        (0.7, 0.71, 0.15, (206, 204, 198)),
+        (0.85, 0.88, 0.27, (52, 88, 128)),
     ):
         street.car(x, ground, size, colour)
     street.person(0.2, 0.85, 0.36, (92, 110, 76), 0.7)

@@ -2,11 +2,14 @@
 
 import itertools
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import Final
+from functools import wraps
+from typing import Concatenate, Final, ParamSpec
 
 import numpy as np
+from numpy.typing import NDArray
 from PIL import Image, ImageDraw, ImageFilter, ImageFont
 
 WIDTH, HEIGHT = 960, 640
@@ -44,6 +47,20 @@ def darker(colour: Colour, share: float) -> Colour:
     return mixed((0, 0, 0), colour, share)
 
 
+P = ParamSpec("P")
+
+
+def shaded(draw: Callable[Concatenate["Street", P], None]) -> Callable[Concatenate["Street", P], None]:
+    """What it draws is one thing: lit from the left and from above, and a little uneven."""
+
+    @wraps(draw)
+    def shade(street: "Street", *args: P.args, **kwargs: P.kwargs) -> None:
+        with street.thing():
+            draw(street, *args, **kwargs)
+
+    return shade
+
+
 class Street:
     """One drawn frame; places are shares of its width and height."""
 
@@ -55,12 +72,45 @@ class Street:
         self._paint_sky(light)
         self._paint_houses(light)
         self._paint_ground(light)
+        self._weather()
 
     def finished(self) -> Image.Image:
         """The frame in its size, with a little of a sensor's softness and noise."""
         small = self._image.resize((WIDTH, HEIGHT), Image.Resampling.LANCZOS).filter(ImageFilter.GaussianBlur(0.7))
         noise = Image.effect_noise((WIDTH, HEIGHT), 14).convert("RGB")
         return Image.blend(small, noise, 0.045)
+
+    @contextmanager
+    def thing(self) -> Iterator[None]:
+        """What is drawn meanwhile is shaded as one thing."""
+        layer, behind = Image.new("RGBA", self._size), self._draw
+        self._draw = ImageDraw.Draw(layer)
+        yield
+        self._draw = behind
+        box = layer.getbbox()
+        part = layer.crop(box)
+        pixels = np.asarray(part, np.float32)[..., :3]
+        height, width = pixels.shape[:2]
+        lit = np.linspace(1.12, 0.78, width) * np.linspace(1.1, 0.86, height)[:, np.newaxis]
+        shaded = pixels * (lit * self._uneven(width, height, 0.05))[..., np.newaxis]
+        edge = part.getchannel("A").filter(ImageFilter.GaussianBlur(FINER))
+        self._image.paste(Image.fromarray(shaded.clip(0, 255).astype(np.uint8)), box[:2], edge)
+
+    def _weather(self) -> None:
+        """Stains and grain, less of them in the sky: nothing in a street has one colour."""
+        width, height = self._size
+        stains = self._uneven(width, height, 0.035)
+        stains[: round(height * HORIZON)] **= 0.35
+        pixels = np.asarray(self._image, np.float32) * stains[..., np.newaxis]
+        self._image.paste(Image.fromarray(pixels.clip(0, 255).astype(np.uint8)))
+
+    def _uneven(self, width: int, height: int, strength: float) -> NDArray[np.float64]:
+        """Factors around 1 with patches of many sizes."""
+        factors = np.ones((height, width))
+        for patch in (4, 12, 40, 120):
+            coarse = self._random.normal(0, strength, (height // patch + 2, width // patch + 2)).astype(np.float32)
+            factors += Image.fromarray(coarse).resize((width, height), Image.Resampling.BICUBIC)
+        return factors
 
     def polygon(self, points: Sequence[Point], colour: Colour) -> None:
         self._draw.polygon([(x * self._size[0], y * self._size[1]) for x, y in points], colour)
@@ -75,6 +125,7 @@ class Street:
         corners = (left * width, top * height, right * width, bottom * height)
         self._draw.rounded_rectangle(corners, round_ * height, colour)
 
+    @shaded
     def car(self, x: float, ground: float, size: float, colour: Colour) -> None:
         """From behind; `size` is its height as a share of the frame's."""
         w, dark = size * 1.3 * ASPECT, (26, 28, 32)
@@ -117,46 +168,45 @@ class Street:
             )
         self.box(x - half * 0.26, top + size * 0.52, x + half * 0.26, top + size * 0.63, (236, 236, 230))
 
+    @shaded
     def person(self, x: float, ground: float, size: float, coat: Colour, stride: float = 0.5) -> None:
         """Walking; `size` is the height as a share of the frame's."""
         u = size * ASPECT
-        trousers, skin = (44, 48, 62), (206, 162, 134)
-        self._shadow(x, ground, u * 0.16, size * 0.02)
-        for side in (-1, 1):
-            foot = x + side * u * 0.14 * stride
-            self.polygon(
-                [
-                    (x - u * 0.07, ground - size * 0.5),
-                    (x + u * 0.07, ground - size * 0.5),
-                    (foot + u * 0.055, ground),
-                    (foot - u * 0.055, ground),
-                ],
-                trousers,
-            )
-            self.box(foot - u * 0.05, ground - size * 0.035, foot + u * 0.09, ground, (30, 30, 32))
-            hand = x + side * u * 0.16
-            self.polygon(
-                [
-                    (x + side * u * 0.09, ground - size * 0.82),
-                    (x + side * u * 0.13, ground - size * 0.8),
-                    (hand + u * 0.02, ground - size * 0.46),
-                    (hand - u * 0.02, ground - size * 0.46),
-                ],
-                darker(coat, 0.8),
-            )
-        self.box(x - u * 0.11, ground - size * 0.85, x + u * 0.11, ground - size * 0.44, coat, size * 0.04)
-        self.box(x - u * 0.03, ground - size * 0.89, x + u * 0.03, ground - size * 0.83, skin)
-        self.ellipse(x, ground - size * 0.93, size * 0.065, skin)
-        self.polygon(
-            [
-                (x - u * 0.066, ground - size * 0.935),
-                (x - u * 0.05, ground - size * 1.0),
-                (x + u * 0.05, ground - size * 1.0),
-                (x + u * 0.066, ground - size * 0.935),
-            ],
-            (52, 38, 30),
-        )
+        trousers, skin, hair = (38, 42, 56), (196, 150, 122), (44, 34, 28)
 
+        def part(colour: Colour, *points: Point) -> None:
+            """Corners in shares of the height: to the right of the middle, and up from the ground."""
+            self.polygon([(x + across * u, ground - up * size) for across, up in points], colour)
+
+        self._shadow(x, ground, u * 0.2, size * 0.02)
+        for side, colour in ((-1, darker(trousers, 0.75)), (1, trousers)):
+            knee, foot = side * 0.07 * stride + 0.02, side * 0.17 * stride
+            part(colour, (-0.075, 0.52), (0.075, 0.52), (knee + 0.055, 0.27), (knee - 0.05, 0.27))
+            part(colour, (knee - 0.05, 0.28), (knee + 0.055, 0.28), (foot + 0.035, 0.03), (foot - 0.04, 0.03))
+            part((24, 22, 24), (foot - 0.045, 0.045), (foot + 0.03, 0.045), (foot + 0.085, 0.0), (foot - 0.045, 0.0))
+        for side, colour in ((1, darker(coat, 0.7)), (-1, darker(coat, 0.88))):
+            elbow, hand = side * (0.14 + 0.02 * stride), side * (0.13 + 0.07 * stride)
+            part(colour, (side * 0.07, 0.83), (side * 0.125, 0.8), (elbow + 0.03, 0.62), (elbow - 0.03, 0.62))
+            part(colour, (elbow - 0.03, 0.63), (elbow + 0.03, 0.63), (hand + 0.022, 0.47), (hand - 0.022, 0.47))
+            self.ellipse(x + hand * u, ground - 0.455 * size, size * 0.024, skin)
+        part(
+            coat,
+            (-0.05, 0.855),
+            (0.05, 0.855),
+            (0.125, 0.81),
+            (0.1, 0.62),
+            (0.11, 0.46),
+            (-0.11, 0.46),
+            (-0.1, 0.62),
+            (-0.125, 0.81),
+        )
+        part(darker(coat, 0.75), (-0.008, 0.84), (0.008, 0.84), (0.012, 0.46), (-0.012, 0.46))
+        part(skin, (-0.03, 0.89), (0.03, 0.89), (0.04, 0.84), (-0.04, 0.84))
+        self.ellipse(x, ground - 0.925 * size, size * 0.055, skin)
+        self.ellipse(x, ground - 0.945 * size, size * 0.057, hair)
+        part(skin, (-0.048, 0.935), (0.048, 0.935), (0.036, 0.885), (0.0, 0.87), (-0.036, 0.885))
+
+    @shaded
     def stop_sign(self, x: float, y: float, radius: float, ground: float) -> None:
         self.box(x - radius * 0.07 * ASPECT, y, x + radius * 0.07 * ASPECT, ground, (128, 130, 132))
         for size, colour in ((1.0, (240, 240, 238)), (0.92, (192, 26, 34))):
@@ -176,6 +226,7 @@ class Street:
             stroke_fill=(244, 244, 242),
         )
 
+    @shaded
     def traffic_light(self, x: float, y: float, size: float, lit: int, ground: float) -> None:
         """`size` is the height of the housing; `lit` is 0 red, 1 amber, 2 green."""
         half = size * 0.19
@@ -192,17 +243,23 @@ class Street:
             lamp_y = y + (place - 1) * size * 0.33
             self.ellipse(x, lamp_y, half * 0.74, bright if place == lit else darker(bright, 0.25))
 
+    @shaded
     def tree(self, x: float, ground: float, size: float) -> None:
-        self.box(x - size * 0.02, ground - size * 0.5, x + size * 0.02, ground, (84, 66, 52))
-        for _ in range(26):
-            angle, reach = self._random.uniform(0, math.tau), self._random.random() ** 0.5 * size * 0.26
-            green = int(self._random.integers(64, 108))
-            self.ellipse(
-                x + reach * math.cos(angle) * 0.66,
-                ground - size * 0.68 + reach * math.sin(angle),
-                size * 0.09,
-                (green - 24, green + 12, green - 40),
-            )
+        """`size` is its height as a share of the frame's."""
+        self.box(x - size * 0.02, ground - size * 0.5, x + size * 0.02, ground, (74, 60, 50))
+        for _ in range(900):
+            angle, reach = self._random.uniform(0, math.tau), self._random.random() ** 0.5
+            up = math.sin(angle) * reach
+            shade = (0.55 - 0.35 * up) * self._random.uniform(0.7, 1.2)
+            leaf = (round(96 * shade), round(108 * shade), round(62 * shade))
+            place = x + size * 0.19 * reach * math.cos(angle), ground - size * 0.68 + size * 0.3 * up
+            self._blot(*place, size * self._random.uniform(0.012, 0.035), leaf)
+
+    def _blot(self, x: float, y: float, radius: float, colour: Colour) -> None:
+        """A small shape without a regular outline."""
+        reaches = radius * self._random.uniform(0.5, 1.3, 7)
+        corners = [(angle, reach) for angle, reach in zip(np.linspace(0, math.tau, 8), reaches, strict=False)]
+        self.polygon([(x + r * math.cos(a) * ASPECT, y + r * math.sin(a)) for a, r in corners], colour)
 
     def crossing(self, top: float, bottom: float) -> None:
         for stripe in range(-6, 7):
