@@ -5,6 +5,7 @@ import json
 import re
 from collections.abc import Iterator
 from pathlib import Path
+from statistics import median
 
 import numpy as np
 import pytest
@@ -129,6 +130,32 @@ def test_figures_are_those_of_the_embedded_model(readme: str) -> None:
         if f.metric == "average_precision"
     }
     assert {(row[0], row[1]): row[2:] for row in rows} == stored
+
+
+def test_speeds_are_those_of_the_published_run(readme: str, repository: Path) -> None:
+    """Medians over rounds, computed anew from what the benchmark wrote down of each measurement."""
+    told = {"FastAPI, as one writes it first": "naive endpoint", "roadcue with float32": "roadcue"}
+    rows = re.findall(r"^\| (.+?) \| ([\d.]+) \| ([\d.]+) \| ([\d.]+) \| ([\d-]+) \|$", readme, re.MULTILINE)
+    key = {"size": "1280x720", "body": "raw", "clients": 64}
+    found: dict[str, dict[int, dict[str, float]]] = {}
+    for one in json.loads((repository / "benchmarks" / "results.json").read_text())["record"]["measurements"]:
+        if one["cell"] == key:
+            per_s = one["load"]["answered"] / one["load"]["seconds"]
+            cpu_ms = 1000 * one["load"]["service_cpu_s"] / one["load"]["answered"]
+            held = {"per_s": per_s, "cpu_ms": cpu_ms, "mib": one["memory_bytes"] / 2**20}
+            found.setdefault(one["contender"], {})[one["round"]] = held
+    limit = {turn: held["per_s"] for turn, held in found["in-process limit"].items()}
+    expected = {
+        name: (
+            f"{median(held['per_s'] for held in rounds.values()):.1f}",
+            f"{median(held['per_s'] / limit[turn] for turn, held in rounds.items()):.3f}",
+            f"{median(held['cpu_ms'] for held in rounds.values()):.1f}",
+            f"{max(held['mib'] for held in rounds.values()):.0f}" if name != "in-process limit" else "-",
+        )
+        for name, rounds in found.items()
+    }
+    assert {told.get(row[0], row[0]): row[1:] for row in rows} == expected
+    assert [float(row[1]) for row in rows] == sorted((float(row[1]) for row in rows), reverse=True)
 
 
 def test_commands_of_the_documents_exist_and_all_are_told(repository: Path) -> None:
