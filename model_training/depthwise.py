@@ -59,21 +59,20 @@ class _DepthwiseConvolution(torch.autograd.Function):
     @staticmethod
     def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor | None, ...]:
         frames, weight = ctx.saved_tensors
-        gradient = gradients[0]
-        by_frames = by_weight = None
-        if ctx.needs_input_grad[0]:
-            by_frames = _gradient(gradient, frames, weight, ctx.geometry, (True, False, False))[0]
-        if ctx.needs_input_grad[1]:
-            whole = (gradient.float(), frames.float(), weight.float())
-            by_weight = _gradient(*whole, ctx.geometry, (False, True, False))[1].to(weight.dtype)
-        return by_frames, by_weight, None, None, None, None
+        wanted = (ctx.needs_input_grad[0], ctx.needs_input_grad[1], False)
+        by_frames, by_weight, _ = _gradients(gradients[0].float(), frames.float(), weight.float(), ctx.geometry, wanted)
+        return _as(frames, by_frames), _as(weight, by_weight), None, None, None, None
 
 
-def _gradient(
+def _as(like: Tensor, gradient: Tensor | None) -> Tensor | None:
+    return None if gradient is None else gradient.to(like.dtype)
+
+
+def _gradients(
     gradient: Tensor, frames: Tensor, weight: Tensor, geometry: tuple[Any, ...], wanted: tuple[bool, bool, bool]
-) -> tuple[Tensor, ...]:
+) -> tuple[Tensor | None, ...]:
     stride, padding, dilation, groups = geometry
-    parts: tuple[Tensor, ...] = torch.ops.aten.convolution_backward(
+    parts: tuple[Tensor | None, ...] = torch.ops.aten.convolution_backward(
         gradient, frames, weight, None, stride, padding, dilation, False, (0, 0), groups, wanted
     )
     return parts
