@@ -53,8 +53,8 @@ street-model: $(VENV)/.complete ## train the embedded model anew: DATA=folder of
 	@test -n "$(DATA)" -a -n "$(DETECTOR)" || { echo "usage: make street-model DATA=FOLDER DETECTOR=FILE.onnx" >&2; exit 2; }
 	@mkdir -p runs
 	@test -e runs/street-teacher.csv || $(BIN)/roadcue-train teach $(DETECTOR) $(DATA) --output runs/street-teacher.csv
-	@$(BIN)/roadcue-train train $(DATA) --recipe street --teacher runs/street-teacher.csv --output runs/street \
-		$$(test ! -e runs/street/resume.pt || echo --resume)
+	@$(BIN)/roadcue-train train $(DATA) --recipe street --teacher runs/street-teacher.csv --detector $(DETECTOR) \
+		--output runs/street $$(test ! -e runs/street/resume.pt || echo --resume)
 	@$(BIN)/roadcue-train export runs/street $(DATA) --teacher runs/street-teacher.csv --output runs/street.onnx --overwrite \
 		--licence Apache-2.0 --remarks model_training/street_remarks.md $(STREET_TEST_SETS)
 	@$(BIN)/roadcue-train reproduces runs/street.onnx service/models/street.onnx

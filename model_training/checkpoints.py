@@ -51,7 +51,7 @@ def check_same_rows(path: Path, wanted: Mapping[str, str], found: Mapping[str, s
 
     A row that was trained on must not come back as one to choose by or to calibrate on.
     """
-    different = [name for name, value in wanted.items() if found[name] != value]
+    different = [name for name, value in wanted.items() if found.get(name) != value]
     if different:
         raise CheckpointError(
             f"{path} was trained with other data: {', '.join(different)} differ (frames, entries or files have changed "

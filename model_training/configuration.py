@@ -96,6 +96,9 @@ class TrainingConfiguration(_Configuration):
     )
     evidence_weight: float = Field(0.5, ge=0, description="weight of the boxes' loss on the evidence maps")
     soft_weight: float = Field(0.5, ge=0, description="weight of a wholly reliable teacher on unknown entries")
+    imitation_weight: float = Field(
+        0.0, ge=0, description="weight of a detector's features and scores, imitated in every cell"
+    )
     source_exponent: Fraction = Field(
         0.75, description="a source of n frames is drawn as if it had n ** exponent; 1 draws every frame alike"
     )

@@ -4,10 +4,10 @@
 """
 
 import math
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, Final, NamedTuple
 
 import numpy as np
 import torch
@@ -15,18 +15,20 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torch.utils.data import Dataset, Sampler
 
-from model_training.augmentation.changes import DOUBTFUL, SURE, Sample, augmented
+from model_training.augmentation.changes import DOUBTFUL, SURE, Sample, recorded_differently, seen_differently
 from model_training.augmentation.frame_sizes import FrameSizes, Size, resolvable
-from model_training.augmentation.mosaic import mosaic, quarter_sizes
+from model_training.augmentation.mosaic import four_in_one, mosaic, quarter_sizes
 from model_training.augmentation.pasting import cut_out, donors, pasted
 from model_training.configuration import TrainingConfiguration
 from model_training.label_table import ABSENT, PRESENT, UNKNOWN, LabelTable
 from model_training.sources.annotated_frame import Box
 from model_training.sources.readable_images import decoded
+from model_training.teacher.cells import DetectorCells
 from model_training.teacher.soft_targets import SoftTargets
 from service.inference.decoding import decode_at_least, decode_frame, resize
 
 GRID_STRIDE = 8
+_DETECTED: Final = "detected_"
 
 
 class Draw(NamedTuple):
@@ -42,7 +44,10 @@ class Draw(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Batch:
-    """frames uint8 [B, H, W, 3]; targets, known, soft, soft_known [B, L]; cells int8 [B, L, h, w] of 1, 0, -1."""
+    """frames uint8 [B, H, W, 3]; targets, known, soft, soft_known [B, L]; cells int8 [B, L, h, w] of 1, 0, -1.
+
+    `detected` are a detector's levels to be imitated, float16 [B, C, h, w] each; none where there is no detector.
+    """
 
     frames_BHWC: Tensor
     targets_BL: Tensor
@@ -50,20 +55,34 @@ class Batch:
     soft_BL: Tensor
     soft_known_BL: Tensor
     cells_BLhw: Tensor
+    detected: tuple[Tensor, ...] = ()
 
     def to(self, device: torch.device) -> "Batch":
-        return Batch(*(getattr(self, name).to(device, non_blocking=True) for name in self.__slots__))
+        return self._each(lambda tensor: tensor.to(device, non_blocking=True))
 
     def pin_memory(self) -> "Batch":
         """A copy in page-locked memory, from where a GPU fetches it while the CPU goes on; a DataLoader calls this."""
-        return Batch(*(getattr(self, name).pin_memory() for name in self.__slots__))
+        return self._each(lambda tensor: tensor.pin_memory())
+
+    def _each(self, change: Callable[[Tensor], Tensor]) -> "Batch":
+        changed = {name: change(getattr(self, name)) for name in self.__slots__ if name != "detected"}
+        return Batch(**changed, detected=tuple(map(change, self.detected)))
 
 
 class TrainingFrames(Dataset[dict[str, Any]]):
-    """Indexed by `Draw`: the row's frame, augmented, with its targets; raises ImageChanged."""
+    """Indexed by `Draw`: the row's frame, augmented, with its targets; raises ImageChanged.
 
-    def __init__(self, table: LabelTable, soft: SoftTargets, configuration: TrainingConfiguration) -> None:
-        self._table, self._soft, self._configuration = table, soft, configuration
+    A detector, if there is one to imitate, sees the same view as it was recorded, before colours are changed.
+    """
+
+    def __init__(
+        self,
+        table: LabelTable,
+        soft: SoftTargets,
+        configuration: TrainingConfiguration,
+        detector: DetectorCells | None = None,
+    ) -> None:
+        self._table, self._soft, self._configuration, self._detector = table, soft, configuration, detector
         self._donors = donors(table, configuration.augmentation.pasted)
 
     def __len__(self) -> int:
@@ -73,19 +92,32 @@ class TrainingFrames(Dataset[dict[str, Any]]):
         configuration, random = self._configuration, np.random.default_rng(draw.seed)
         size = draw.size or (configuration.height, configuration.width)
         if random.random() >= configuration.augmentation.mosaic:
-            return self._changed(draw.rows[0], size, random)
-        sizes = quarter_sizes(*size, GRID_STRIDE, random)
-        return mosaic([self._changed(row, size, random) for row, size in zip(draw.rows, sizes, strict=True)])
+            sample, recorded_HWC = self._changed(draw.rows[0], size, random)
+        else:
+            sizes = quarter_sizes(*size, GRID_STRIDE, random)
+            quarters = [self._changed(row, size, random) for row, size in zip(draw.rows, sizes, strict=True)]
+            sample = mosaic([quarter for quarter, _ in quarters])
+            recorded_HWC = four_in_one([resize(frame, *size) for (_, frame), size in zip(quarters, sizes, strict=True)])
+        if self._detector is None:
+            return sample
+        levels = self._detector.levels(recorded_HWC, *size)
+        return {**sample, **{f"{_DETECTED}{k}": level_Chw for k, level_Chw in enumerate(levels)}}
 
-    def _changed(self, row: int, size: tuple[int, int], random: np.random.Generator) -> dict[str, NDArray[Any]]:
+    def _changed(
+        self, row: int, size: tuple[int, int], random: np.random.Generator
+    ) -> tuple[dict[str, NDArray[Any]], NDArray[np.uint8]]:
+        """The row's arrays, and its view as it was recorded, at any size."""
         sample, configuration = self._sample(row, size), self._configuration.augmentation
         if configuration.paste and self._donors and random.random() < configuration.paste:
             donor = self._donors[random.integers(len(self._donors))]
             patch_HWC = cut_out(self._sample(donor.row, size).frame_HWC, donor.box)
             sample = pasted(sample, donor.label, patch_HWC, random)
-        sample = resolvable(augmented(sample, configuration, random), size, configuration.smallest_object_px)
+        view = seen_differently(sample, configuration, random)
+        sample = recorded_differently(view, configuration, random)
+        sample = resolvable(sample, size, configuration.smallest_object_px)
         frame_HWC = resize(sample.frame_HWC, *size)
-        return {"frames_BHWC": frame_HWC, **targets(sample, self._table.labels, frame_HWC.shape[:2])}
+        arrays = {"frames_BHWC": frame_HWC, **targets(sample, self._table.labels, frame_HWC.shape[:2])}
+        return arrays, view.frame_HWC
 
     def _sample(self, row: int, size: Size) -> Sample:
         table = self._table
@@ -182,7 +214,9 @@ def _cover(box: Box, grid: tuple[int, int]) -> NDArray[np.float64]:
 
 def collate(samples: list[Mapping[str, NDArray[Any]]]) -> Batch:
     """Samples of `TrainingFrames` -> one batch."""
-    return Batch(**{name: torch.from_numpy(np.stack([sample[name] for sample in samples])) for name in samples[0]})
+    stacked = {name: torch.from_numpy(np.stack([sample[name] for sample in samples])) for name in samples[0]}
+    detected = tuple(stacked.pop(name) for name in sorted(stacked) if name.startswith(_DETECTED))
+    return Batch(**stacked, detected=detected)
 
 
 class BalancedBatches(Sampler[list[Draw]]):

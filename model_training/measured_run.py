@@ -23,6 +23,7 @@ from model_training.errors import CheckpointError
 from model_training.evaluation import network_logits
 from model_training.label_table import LabelTable
 from model_training.network import PresenceNetwork
+from model_training.teacher.cells import DetectorCells
 from model_training.trainer import Observer, Progress, Trainer
 from model_training.training_rows import TrainingRows
 
@@ -101,13 +102,14 @@ class MeasuredRun:
     configuration: TrainingConfiguration
     data: str
     device: torch.device
+    detector: DetectorCells | None = None
 
     def train(self, rows: TrainingRows, held_out: LabelTable, observer: Observer) -> None:
         """Train one pass to its end and keep what the network says of `held_out`, unless that has been done."""
         if self.is_finished():
             return
         watch = _Stopwatch(observer)
-        Trainer(self.configuration, rows, self.folder, self.device).fit(watch)
+        Trainer(self.configuration, rows, self.folder, self.device, detector=self.detector).fit(watch)
         network = self.score(held_out, HELD_OUT)
         result = RunResult(
             configuration=self.configuration,

@@ -27,10 +27,14 @@ _LEAST_SHARPNESS: Final = 0.1
 
 @dataclass(frozen=True, slots=True)
 class NetworkOutput:
-    """`logits_BL` say whether a label is in the frame, `evidence_BLhw` are the local logits they were pooled from."""
+    """`logits_BL` say whether a label is in the frame, `evidence_BLhw` are the local logits they were pooled from.
+
+    `levels` are the head's features at strides 8, 16 and 32, [B, C, h, w] each.
+    """
 
     logits_BL: Tensor
     evidence_BLhw: Tensor
+    levels: tuple[Tensor, ...]
 
 
 class PresenceNetwork(nn.Module):
@@ -58,8 +62,9 @@ class PresenceNetwork(nn.Module):
             stage.requires_grad_(False)
 
     def forward(self, frames_BHWC: Tensor) -> NetworkOutput:
-        evidence_BLhw = self.head(self.trunk(self.normalised(frames_BHWC)))
-        return NetworkOutput(pooled(evidence_BLhw, self.sharpness_L), evidence_BLhw)
+        levels = self.head.levels(self.trunk(self.normalised(frames_BHWC)))
+        evidence_BLhw = self.head(levels[0])
+        return NetworkOutput(pooled(evidence_BLhw, self.sharpness_L), evidence_BLhw, levels)
 
     def train(self, mode: bool = True) -> "PresenceNetwork":
         """Frozen stages stay in evaluation mode: their batch statistics must not drift either."""
@@ -82,6 +87,7 @@ class EvidenceHead(nn.Module):
 
     def __init__(self, channels: list[int], labels: int, width: int) -> None:
         super().__init__()
+        self.width = width
         self.laterals = nn.ModuleList(nn.Conv2d(c, width, 1, bias=False) for c in channels)
         self.norms = nn.ModuleList(nn.BatchNorm2d(width) for _ in channels)
         self.mix = nn.Sequential(*_separable(width), *_separable(width))
@@ -89,15 +95,21 @@ class EvidenceHead(nn.Module):
         # At the start nothing is seen anywhere: presence is rare among the cells.
         nn.init.constant_(cast("nn.Parameter", self.local_logits.bias), -3.0)
 
-    def forward(self, levels: list[Tensor]) -> Tensor:
-        *finer, coarsest = [
-            norm(lateral(level)) for level, lateral, norm in zip(levels, self.laterals, self.norms, strict=True)
+    def forward(self, finest: Tensor) -> Tensor:
+        """The maps, from the finest of `levels`."""
+        evidence: Tensor = self.local_logits(finest)
+        return evidence.float()
+
+    def levels(self, trunk_levels: list[Tensor]) -> tuple[Tensor, ...]:
+        """The head's own features at each stride, finest first; the finest, which has seen all others, is mixed."""
+        *finer, top_down = [
+            norm(lateral(level)) for level, lateral, norm in zip(trunk_levels, self.laterals, self.norms, strict=True)
         ]
-        top_down: Tensor = coarsest
+        merged = [functional.relu(top_down)]
         for here in reversed(finer):
             top_down = here + functional.interpolate(top_down, size=here.shape[-2:])
-        evidence: Tensor = self.local_logits(self.mix(functional.relu(top_down)))
-        return evidence.float()
+            merged.insert(0, functional.relu(top_down))
+        return (self.mix(merged[0]), *merged[1:])
 
 
 def pooled(evidence_BLhw: Tensor, sharpness_L: Tensor) -> Tensor:
@@ -109,13 +121,15 @@ def pooled(evidence_BLhw: Tensor, sharpness_L: Tensor) -> Tensor:
     return log_mean_BL / sharpness_L
 
 
-def parameter_groups(network: PresenceNetwork, rate: float, trunk_rate: float, decay: float) -> list[dict[str, Any]]:
+def parameter_groups(
+    learner: nn.Module, trunk: nn.Module, rate: float, trunk_rate: float, decay: float
+) -> list[dict[str, Any]]:
     """The trunk, which has learned already, moves at `trunk_rate` of the rate; one-dimensional weights do not decay."""
-    trunk = {id(parameter) for parameter in network.trunk.parameters()}
+    trunk_ids = {id(parameter) for parameter in trunk.parameters()}
     groups: dict[tuple[bool, bool], list[nn.Parameter]] = {}
-    for parameter in network.parameters():
+    for parameter in learner.parameters():
         if parameter.requires_grad:
-            groups.setdefault((id(parameter) in trunk, parameter.ndim > 1), []).append(parameter)
+            groups.setdefault((id(parameter) in trunk_ids, parameter.ndim > 1), []).append(parameter)
     return [
         {"params": members, "lr": rate * (trunk_rate if in_trunk else 1), "weight_decay": decay if decays else 0.0}
         for (in_trunk, decays), members in groups.items()

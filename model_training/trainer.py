@@ -30,10 +30,12 @@ from model_training.dataset import BalancedBatches, Batch, TrainingFrames, colla
 from model_training.depthwise import with_fast_gradients
 from model_training.errors import InvalidConfiguration, TrainingDiverged
 from model_training.evaluation import network_logits
+from model_training.imitation import Imitator
 from model_training.kept_memory import keep_freed_memory
 from model_training.masked_loss import evidence_cross_entropy, masked_cross_entropy
 from model_training.metrics import label_average_precisions
 from model_training.network import PresenceNetwork, parameter_groups
+from model_training.teacher.cells import DetectorCells
 from model_training.training_rows import TrainingRows
 
 
@@ -84,7 +86,8 @@ class Trainer:
     """Trains one network and leaves `best.pt`, `metrics.csv` and `resume.pt` in `folder`.
 
     Where `folder` holds a `resume.pt` of the same configuration, goes on from there; of another one, raises
-    CheckpointError. With several processes the first alone validates and writes.
+    CheckpointError. With several processes the first alone validates and writes. A `detector` is imitated where the
+    configuration gives that a weight.
     """
 
     def __init__(
@@ -94,23 +97,31 @@ class Trainer:
         folder: Path,
         device: torch.device,
         processes: Processes = Processes(),
+        detector: DetectorCells | None = None,
     ) -> None:
         if configuration.batch_size % processes.count:
             raise InvalidConfiguration(
                 f"batch_size {configuration.batch_size} cannot be shared equally by {processes.count} processes"
             )
         self.configuration, self._rows, self._folder = configuration, rows, folder
+        self._detector = detector if configuration.imitation_weight else None
         self._device, self._processes = device, processes
         torch.manual_seed(configuration.seed)
         network = PresenceNetwork(configuration.network, len(configuration.labels))
         self.network = network.to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]
+        imitated = (detector.features, detector.scores) if (detector := self._detector) else ()
+        self.learner = Imitator(self.network, *imitated).to(device)
         if device.type == "cpu":
             keep_freed_memory()
         if device.type == "cpu" and configuration.precision == "bfloat16":
             with_fast_gradients(self.network)
         self._optimizer = torch.optim.AdamW(
             parameter_groups(
-                self.network, configuration.learning_rate, configuration.trunk_rate, configuration.weight_decay
+                self.learner,
+                self.network.trunk,
+                configuration.learning_rate,
+                configuration.trunk_rate,
+                configuration.weight_decay,
             )
         )
         self._peak_rates = [group["lr"] for group in self._optimizer.param_groups]
@@ -121,7 +132,10 @@ class Trainer:
         self._label_weights_L = self._weights()
         self._teacher_reliability_L = torch.from_numpy(rows.soft.reliability_L).to(device)
         self._state = _State()
-        self._rows_fingerprint = rows.fingerprint()
+        self._rows_fingerprint = {
+            **rows.fingerprint(),
+            "detector": self._detector.sha256 if self._detector else "none",
+        }
         self._mean_loss = math.nan
 
     @property
@@ -144,7 +158,7 @@ class Trainer:
         Raises TrainingDiverged when the cost is no longer a number.
         """
         self._resume()
-        learner = self._learner()
+        learner = self._on_all_processes()
         while not self._state.finished:
             started = time.monotonic()
             self._train_epoch(learner, observer)
@@ -168,23 +182,29 @@ class Trainer:
             raise TrainingDiverged(f"the cost is {cost.item()} at step {self.step}; try a smaller learning_rate")
         self._optimizer.zero_grad(set_to_none=True)
         cost.backward()
-        nn.utils.clip_grad_norm_(self.network.parameters(), self.configuration.gradient_norm)
+        nn.utils.clip_grad_norm_(self.learner.parameters(), self.configuration.gradient_norm)
         self._optimizer.step()
         self.average.update_parameters(self.network)
         return float(cost.detach())
 
     def cost(self, learner: nn.Module, batch: Batch) -> Tensor:
-        """Cross-entropy over known entries, plus the teacher's over unknown ones, plus the boxes' on the maps."""
+        """Cross-entropy over known entries, plus the teacher's over unknown ones, plus the boxes' on the maps.
+
+        And, where a detector is imitated, the distance to what it computes in every cell.
+        """
         configuration = self.configuration
         with self._autocast():
-            output = learner(batch.frames_BHWC)
+            output, imitated = learner(batch.frames_BHWC)
         weights_L = self._label_weights_L
         cost = masked_cross_entropy(output.logits_BL, batch.targets_BL, batch.known_BL, weights_L)
         soft = masked_cross_entropy(
             output.logits_BL, batch.soft_BL, batch.soft_known_BL, weights_L * self._teacher_reliability_L
         )
         evidence = evidence_cross_entropy(output.evidence_BLhw, batch.cells_BLhw)
-        return cost + configuration.soft_weight * soft + configuration.evidence_weight * evidence
+        cost = cost + configuration.soft_weight * soft + configuration.evidence_weight * evidence
+        if not imitated:
+            return cost
+        return cost + configuration.imitation_weight * self.learner.cost(imitated, batch.detected)
 
     def _finish_epoch(self, seconds: float) -> None:
         state = self._state
@@ -238,6 +258,7 @@ class Trainer:
             self.configuration,
             {
                 "network": self.network.state_dict(),
+                "imitation": self.learner.maps.state_dict(),
                 "average": self.average.state_dict(),
                 "optimizer": self._optimizer.state_dict(),
                 "state": vars(self._state),
@@ -254,20 +275,21 @@ class Trainer:
         checkpoints.check_same(path, self.configuration, configuration)
         checkpoints.check_same_rows(path, self._rows_fingerprint, stored["rows"])
         self.network.load_state_dict(stored["network"])
+        self.learner.maps.load_state_dict(stored["imitation"])
         self.average.load_state_dict(stored["average"])
         self._optimizer.load_state_dict(stored["optimizer"])
         self._state = _State(**stored["state"])
 
-    def _learner(self) -> Any:
+    def _on_all_processes(self) -> Any:
         if self._processes.count == 1:
-            return self.network
-        return nn.parallel.DistributedDataParallel(self.network)
+            return self.learner
+        return nn.parallel.DistributedDataParallel(self.learner)
 
     def _loader(self) -> Iterable[Batch]:
         rows = self._rows
         self._batches.epoch, self._batches.first_batch = self._state.epoch, self._state.batch
         frames: Dataset[Any] = TrainingFrames(
-            rows.table.rows(rows.train), rows.soft.rows(rows.train), self.configuration
+            rows.table.rows(rows.train), rows.soft.rows(rows.train), self.configuration, self._detector
         )
         return DataLoader(
             frames,

@@ -84,6 +84,7 @@ TRAINING_ORDER = (
     "model_training.kept_memory",
     "model_training.network",
     "model_training.masked_loss",
+    "model_training.imitation",
     "model_training.metrics",
     "model_training.evaluation",
     "model_training.tracking",

@@ -46,13 +46,25 @@ class Sample:
 
 def augmented(sample: Sample, configuration: AugmentationConfiguration, random: np.random.Generator) -> Sample:
     """A changed copy of `sample`; the same generator state gives the same copy."""
+    return recorded_differently(seen_differently(sample, configuration, random), configuration, random)
+
+
+def seen_differently(sample: Sample, configuration: AugmentationConfiguration, random: np.random.Generator) -> Sample:
+    """Another view of the scene: a part of it, from farther off, mirrored. The pixels stay as they were recorded."""
     if random.random() < configuration.crop and can_be_cropped(sample):
         sample = crop(sample, _window(configuration.smallest_crop, random))
     elif random.random() < configuration.zoom_out:
         sample = zoom_out(sample, *_placement(configuration.largest_canvas, random), random.integers(0, 256, 3))
     if random.random() < configuration.mirror and can_be_mirrored(sample, configuration.unmirrored):
         sample = mirror(sample)
-    return replace(sample, frame_HWC=_recorded_differently(sample.frame_HWC, configuration, random))
+    return sample
+
+
+def recorded_differently(
+    sample: Sample, configuration: AugmentationConfiguration, random: np.random.Generator
+) -> Sample:
+    """The same view by another camera: exposure, colour, focus, sensor noise, compression."""
+    return replace(sample, frame_HWC=_by_another_camera(sample.frame_HWC, configuration, random))
 
 
 def can_be_cropped(sample: Sample) -> bool:
@@ -205,10 +217,9 @@ def _cut(frame_HWC: NDArray[np.uint8], window: Box) -> NDArray[np.uint8]:
     return frame_HWC[y0:y1, x0:x1]
 
 
-def _recorded_differently(
+def _by_another_camera(
     frame_HWC: NDArray[np.uint8], configuration: AugmentationConfiguration, random: np.random.Generator
 ) -> NDArray[np.uint8]:
-    """The same scene by another camera: exposure, colour, focus, sensor noise, compression."""
     if random.random() < configuration.colour:
         frame_HWC = _recoloured(frame_HWC, random)
     if random.random() < configuration.blur:

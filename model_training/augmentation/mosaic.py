@@ -36,13 +36,18 @@ def mosaic(quarters: Sequence[Quarter]) -> dict[str, NDArray[Any]]:
     soft_L = 1 - np.prod([1 - np.where(q["soft_known_BL"], q["soft_BL"], 0) for q in quarters], axis=0)
     soft_known_L = told_L & ~known_L
     return {
-        "frames_BHWC": _joined([q["frames_BHWC"] for q in quarters], (0, 1)),
+        "frames_BHWC": four_in_one([q["frames_BHWC"] for q in quarters]),
         "targets_BL": present_L.astype(np.float32),
         "known_BL": known_L,
         "soft_BL": np.where(soft_known_L, soft_L, 0).astype(np.float32),
         "soft_known_BL": soft_known_L,
         "cells_BLhw": _joined([q["cells_BLhw"] for q in quarters], (1, 2)),
     }
+
+
+def four_in_one(frames: Sequence[NDArray[np.uint8]]) -> NDArray[np.uint8]:
+    """Frames [H, W, 3] of the quarters, in the order of `quarter_sizes`, as one."""
+    return _joined(frames, (0, 1))
 
 
 def _joined(parts: Sequence[NDArray[Any]], axes: tuple[int, int]) -> NDArray[Any]:

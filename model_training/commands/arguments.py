@@ -1,13 +1,14 @@
 """Arguments and options that several subcommands take, and the checks that belong to them."""
 
 import shlex
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import click
 
 from model_training.errors import InvalidConfiguration
 from model_training.label_table import LabelTable
+from model_training.teacher.classes import COCO_CLASSES
 
 FILE = click.Path(exists=True, dir_okay=False, path_type=Path)
 FILE_TO_WRITE = click.Path(dir_okay=False, path_type=Path)
@@ -21,6 +22,20 @@ TEACHER = click.option(
     "--teacher",
     type=FILE,
     help="CSV of presence scores or boxes for unknown entries.  [default: the one that DATA names]",
+)
+DETECTOR = click.option(
+    "--detector",
+    type=FILE,
+    help="YOLOX file to imitate in every cell, where the recipe gives that a weight.  [default: none]",
+)
+CLASSES = click.option(
+    "--class",
+    "classes",
+    multiple=True,
+    metavar="LABEL=NUMBER",
+    help="Which of the detector's classes stands for a label.  [default: COCO's "
+    + ", ".join(f"{label}={number}" for label, number in COCO_CLASSES.items())
+    + "]",
 )
 TEST_SETS = click.option(
     "--test-set",
@@ -47,6 +62,17 @@ def check_empty(folder: Path) -> None:
 def quoted(*paths: Path) -> str:
     """Paths as a shell takes them."""
     return shlex.join(str(path) for path in paths)
+
+
+def class_numbers(choices: Sequence[str]) -> Mapping[str, int]:
+    """The detector's class of each label, COCO's where none is chosen; raises InvalidConfiguration for bad choices."""
+    numbers = {}
+    for choice in choices:
+        label, _, number = choice.partition("=")
+        if not (label and number.isdecimal()):
+            raise InvalidConfiguration(f"--class {choice!r} is not LABEL=NUMBER, such as car=2")
+        numbers[label] = int(number)
+    return numbers or COCO_CLASSES
 
 
 def chosen_test_sets(choices: Sequence[str], table: LabelTable) -> dict[str, tuple[str, ...]]:

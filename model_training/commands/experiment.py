@@ -8,8 +8,9 @@ from rich.console import Console
 from rich.table import Table
 
 from model_training import data_description, recipes
-from model_training.commands.arguments import DATA, FILE, FOLDER, TEACHER, check_empty, quoted
+from model_training.commands.arguments import CLASSES, DATA, DETECTOR, FILE, FOLDER, TEACHER, check_empty, quoted
 from model_training.commands.device import DEVICE, training_device
+from model_training.commands.train import imitated_detector
 from model_training.comparison.rows import data_digest
 from model_training.configuration import with_changes
 from model_training.errors import InvalidConfiguration
@@ -24,6 +25,7 @@ from model_training.label_table import LabelTable
 from model_training.markdown import fill_in
 from model_training.measured_run import parameter_count
 from model_training.network import PresenceNetwork
+from model_training.teacher.cells import DetectorCells
 from model_training.training_progress import in_turn, shown
 
 
@@ -32,6 +34,8 @@ from model_training.training_progress import in_turn, shown
 @DATA
 @click.option("--output", type=FOLDER, default=Path("runs/experiments"), help="Folder of the experiments.")
 @TEACHER
+@DETECTOR
+@CLASSES
 @DEVICE
 @click.option("--dry-run", is_flag=True, help="Say what would be trained, and train nothing.")
 @click.option("--resume", is_flag=True, help="Go on with the experiments in --output; what has finished is kept.")
@@ -46,6 +50,8 @@ def command(
     data: Path,
     output: Path,
     teacher: Path | None,
+    detector: Path | None,
+    classes: tuple[str, ...],
     device: str,
     dry_run: bool,
     resume: bool,
@@ -69,11 +75,13 @@ def command(
     table, _ = data_description.load(data)
     teacher = teacher or data_description.teacher(data)
     wanted = _planned(plan, table, teacher)
+    to_imitate = _imitated(detector, classes, wanted)
     rows = {seed: SeedRows.of(wanted, table, teacher, seed) for seed in wanted.seeds}
     _print_plan(wanted, rows)
     if dry_run:
         return
-    _train(Runs(wanted, table, data_digest(table), output, training_device(device)), rows, console)
+    runs = Runs(wanted, table, data_digest(table), output, training_device(device), to_imitate)
+    _train(runs, rows, console)
     _report(wanted, output, plan.stem, document, console)
     click.echo(f"Next: look at {quoted(output / MARKDOWN)}; --report-only writes it anew")
 
@@ -85,6 +93,17 @@ def _planned(file: Path, table: LabelTable, teacher: Path | None) -> Plan:
         return planned(declaration, recipe, said_by(teacher, table))
     except InvalidConfiguration as problem:
         raise InvalidConfiguration(f"{file}: {problem}") from problem
+
+
+def _imitated(detector: Path | None, classes: tuple[str, ...], plan: Plan) -> DetectorCells | None:
+    """The detector of the arms that imitate one; raises InvalidConfiguration where it is missing, or not wanted."""
+    imitating = [arm for arm in plan.arms if arm.configuration.imitation_weight]
+    if detector is None and imitating:
+        raise InvalidConfiguration(
+            f"{imitating[0].name} has an imitation_weight and nothing to imitate: name it with --detector FILE"
+        )
+    arm = imitating[0] if imitating else plan.base
+    return imitated_detector(detector, classes, arm.configuration)
 
 
 def _train(runs: Runs, rows: Mapping[int, SeedRows], console: Console) -> None:

@@ -11,9 +11,8 @@ from rich.console import Console
 from rich.progress import track
 
 from model_training import data_description
-from model_training.commands.arguments import DATA, FILE, FILE_TO_WRITE, check_free, quoted
-from model_training.errors import InvalidConfiguration
-from model_training.teacher.detector import COCO_CLASSES, YoloxDetector, taught
+from model_training.commands.arguments import CLASSES, DATA, FILE, FILE_TO_WRITE, check_free, class_numbers, quoted
+from model_training.teacher.detector import YoloxDetector, taught
 from model_training.teacher.file import BOX_COLUMNS, Hints
 
 
@@ -21,15 +20,7 @@ from model_training.teacher.file import BOX_COLUMNS, Hints
 @click.argument("detector", type=FILE)
 @DATA
 @click.option("--output", type=FILE_TO_WRITE, default=Path("teacher-boxes.csv"), help="CSV of boxes to write.")
-@click.option(
-    "--class",
-    "classes",
-    multiple=True,
-    metavar="LABEL=NUMBER",
-    help="Which of the detector's classes stands for a label.  [default: COCO's "
-    + ", ".join(f"{label}={number}" for label, number in COCO_CLASSES.items())
-    + "]",
-)
+@CLASSES
 @click.option("--threads", type=click.IntRange(min=1), default=os.cpu_count() or 1, help="Images looked at at a time.")
 @click.option("--overwrite", is_flag=True, help="Replace the CSV if it is there.")
 def command(detector: Path, data: Path, output: Path, classes: tuple[str, ...], threads: int, overwrite: bool) -> None:
@@ -42,20 +33,10 @@ def command(detector: Path, data: Path, output: Path, classes: tuple[str, ...], 
     check_free(output, overwrite)
     table, _ = data_description.load(data)
     images = table.rows(np.asarray(table.splits) != "test").images
-    yolox = YoloxDetector(detector, _numbers(classes) or COCO_CLASSES)
+    yolox = YoloxDetector(detector, class_numbers(classes))
     found = track(taught(yolox, images, threads), "Frames", len(images), console=Console(stderr=True))
     _write(output, images, found)
     click.echo(f"Written: {output}\nNext: roadcue-train train {quoted(data)} --teacher {quoted(output)}")
-
-
-def _numbers(choices: Sequence[str]) -> dict[str, int]:
-    numbers = {}
-    for choice in choices:
-        label, _, number = choice.partition("=")
-        if not (label and number.isdecimal()):
-            raise InvalidConfiguration(f"--class {choice!r} is not LABEL=NUMBER, such as car=2")
-        numbers[label] = int(number)
-    return numbers
 
 
 def _write(output: Path, images: Sequence[Path], found: Iterable[Hints]) -> None:

@@ -12,10 +12,20 @@ import torch.distributed as distributed
 from rich.console import Console
 
 from model_training import checkpoints, data_description, recipes
-from model_training.commands.arguments import DATA, FOLDER, TEACHER, check_empty, quoted
+from model_training.commands.arguments import (
+    CLASSES,
+    DATA,
+    DETECTOR,
+    FOLDER,
+    TEACHER,
+    check_empty,
+    class_numbers,
+    quoted,
+)
 from model_training.commands.device import DEVICE, training_device
 from model_training.configuration import TrainingConfiguration, with_changes
 from model_training.errors import InvalidConfiguration
+from model_training.teacher.cells import DetectorCells
 from model_training.trainer import Processes, Trainer
 from model_training.training_progress import shown
 from model_training.training_rows import assemble
@@ -31,6 +41,8 @@ from model_training.training_rows import assemble
     "--set", "changes", multiple=True, metavar="KEY=VALUE", help="Change the recipe: epochs=3, network.trunk=resnet18."
 )
 @TEACHER
+@DETECTOR
+@CLASSES
 def command(
     data: Path,
     recipe_name: str,
@@ -39,6 +51,8 @@ def command(
     device: str,
     changes: tuple[str, ...],
     teacher: Path | None,
+    detector: Path | None,
+    classes: tuple[str, ...],
 ) -> None:
     """Train on the rows of DATA that are not test rows.
 
@@ -49,12 +63,25 @@ def command(
     table, _ = data_description.load(data)
     wanted = changed(recipes.recipe(recipe_name), table.labels, changes)
     rows = assemble(table, wanted, teacher or data_description.teacher(data))
+    to_imitate = imitated_detector(detector, classes, wanted)
     with _processes(device) as (processes, torch_device):
-        trainer = Trainer(wanted, rows, output, torch_device, processes)
+        trainer = Trainer(wanted, rows, output, torch_device, processes, to_imitate)
         with shown(wanted.labels, Console(stderr=True, quiet=not processes.is_first)) as observer:
             trainer.fit(observer)
     if processes.is_first:
         click.echo(f"Next: roadcue-train export {quoted(output, data)}")
+
+
+def imitated_detector(
+    detector: Path | None, classes: Sequence[str], configuration: TrainingConfiguration
+) -> DetectorCells | None:
+    """The detector with its classes for the labels of a run; raises InvalidConfiguration where nobody would ask it."""
+    if detector is None:
+        return None
+    if not configuration.imitation_weight:
+        raise InvalidConfiguration(f"--detector {detector} would not be imitated: imitation_weight is 0; --set it")
+    numbers = class_numbers(classes)
+    return DetectorCells(detector, {label: numbers[label] for label in configuration.labels if label in numbers})
 
 
 def changed(base: TrainingConfiguration, labels: tuple[str, ...], changes: Sequence[str]) -> TrainingConfiguration:

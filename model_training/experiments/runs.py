@@ -15,6 +15,7 @@ from model_training.experiments.plan import Arm, Plan
 from model_training.experiments.rows import SeedRows
 from model_training.label_table import LabelTable
 from model_training.measured_run import MeasuredRun, RunResult
+from model_training.teacher.cells import DetectorCells
 from model_training.trainer import Observer
 
 Done = dict[tuple[str, int], RunResult]
@@ -23,13 +24,14 @@ Done = dict[tuple[str, int], RunResult]
 
 @dataclass(frozen=True)
 class Runs:
-    """Trains the arms of `plan` in `folder`; `data` identifies the table."""
+    """Trains the arms of `plan` in `folder`; `data` identifies the table. Arms that imitate imitate `detector`."""
 
     plan: Plan
     table: LabelTable
     data: str
     folder: Path
     device: torch.device
+    detector: DetectorCells | None = None
 
     def train(self, arm: Arm, rows: SeedRows, observer: Observer) -> None:
         """Train one arm to the end of its budget and score the held-out rows, unless that has been done."""
@@ -42,8 +44,10 @@ class Runs:
 
     def _run(self, arm: Arm, rows: SeedRows) -> MeasuredRun:
         seed = rows.seed
-        digest = rows.digest_of(arm, self.data)
-        return MeasuredRun(self.folder / arm.folder(seed), arm.configuration_of(seed), digest, self.device)
+        configuration = arm.configuration_of(seed)
+        detector = self.detector if configuration.imitation_weight else None
+        digest = rows.digest_of(arm, self.data + (detector.sha256 if detector else ""))
+        return MeasuredRun(self.folder / arm.folder(seed), configuration, digest, self.device, detector)
 
 
 def finished(plan: Plan, folder: Path) -> Done:

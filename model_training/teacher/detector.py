@@ -20,9 +20,7 @@ from model_training.sources.readable_images import decoded
 from model_training.teacher.file import NOTHING_FOUND, Hint, Hints
 from service.inference.decoding import decode_at_least
 
-COCO_CLASSES: Final = {"pedestrian": 0, "car": 2, "stop_sign": 11, "traffic_light": 9}
-"""Which of COCO's 80 classes, as YOLOX numbers them, stands for a label."""
-_STRIDES: Final = (8, 16, 32)
+STRIDES: Final = (8, 16, 32)
 _GREY: Final = 114
 _SAME_OBJECT_IOU: Final = 0.5
 _TILE_SIDE: Final = 0.6
@@ -66,13 +64,13 @@ class YoloxDetector:
             raise InvalidConfiguration(f"{path} cannot be run: {problem}") from problem
         self.labels, self._columns = tuple(classes), [5 + number for number in classes.values()]
         self._input = self._session.get_inputs()[0]
-        self._side = self._checked_side(path)
-        self._cells_A2, self._strides_A1 = _grids(self._side)
+        self.side = self._checked_side(path)
+        self._cells_A2, self._strides_A1 = _grids(self.side)
 
     def _checked_side(self, path: Path) -> int:
         batch, channels, height, width = self._input.shape
         cells, columns = self._session.get_outputs()[0].shape[1:]
-        expected = sum((height // stride) ** 2 for stride in _STRIDES) if height == width else None
+        expected = sum((height // stride) ** 2 for stride in STRIDES) if height == width else None
         if (batch, channels, cells) != (1, 3, expected) or columns <= max(self._columns):
             raise InvalidConfiguration(
                 f"{path} takes {self._input.shape} and gives {cells} cells of {columns} numbers: no YOLOX file "
@@ -91,11 +89,11 @@ class YoloxDetector:
         return np.column_stack([labels, scores_AL[cells, labels], centres_K2 - halves_K2, centres_K2 + halves_K2])
 
     def _letterbox(self, frame_HWC: NDArray[np.uint8]) -> tuple[NDArray[np.float32], float]:
-        scale = self._side / max(frame_HWC.shape[:2])
+        scale = self.side / max(frame_HWC.shape[:2])
         interpolation = cv2.INTER_AREA if scale < 1 else cv2.INTER_LINEAR
         resized_HWC = cv2.resize(frame_HWC, None, fx=scale, fy=scale, interpolation=interpolation)
-        resized_HWC = resized_HWC[: self._side, : self._side, ::-1]
-        letterbox_HWC = np.full((self._side, self._side, 3), _GREY, np.float32)
+        resized_HWC = resized_HWC[: self.side, : self.side, ::-1]
+        letterbox_HWC = np.full((self.side, self.side, 3), _GREY, np.float32)
         letterbox_HWC[: resized_HWC.shape[0], : resized_HWC.shape[1]] = resized_HWC
         return np.ascontiguousarray(letterbox_HWC.transpose(2, 0, 1)[np.newaxis]), scale
 
@@ -172,7 +170,7 @@ def _overlap_K(box_4: Boxes, boxes_K4: Boxes) -> NDArray[np.float64]:
 def _grids(side: int) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
     """Each cell's column and row [A, 2] and stride [A, 1], in the order in which the file lists them."""
     cells, strides = [], []
-    for stride in _STRIDES:
+    for stride in STRIDES:
         rows, columns = np.divmod(np.arange((side // stride) ** 2), side // stride)
         cells.append(np.stack([columns, rows], axis=1))
         strides.append(np.full((len(rows), 1), stride))

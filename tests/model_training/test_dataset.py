@@ -2,6 +2,7 @@ import pickle
 from collections import Counter
 from dataclasses import replace
 
+import cv2
 import numpy as np
 import pytest
 import torch
@@ -27,6 +28,7 @@ from tests.model_training.images import write_image
 from tests.model_training.tables import table_of
 
 NAN = np.nan
+OWN = tuple(name for name in Batch.__slots__ if name != "detected")
 UNCHANGED = AugmentationConfiguration(crop=0, zoom_out=0, mirror=0, colour=0, blur=0, noise=0, jpeg=0)
 
 
@@ -186,6 +188,64 @@ def test_mosaic_holds_the_frames_of_all_four_rows(table):
     assert (sample["targets_BL"].tolist(), sample["known_BL"].tolist()) == ([1, 1], [True, True])
 
 
+class Onlooker:
+    """Stands for a detector: keeps what it is shown and answers with two levels that say which is which."""
+
+    def __init__(self):
+        self.shown = []
+
+    def levels(self, frame_HWC, height, width):
+        self.shown.append((frame_HWC, height, width))
+        return np.full((3, 2, 3), 8, np.float16), np.full((3, 1, 2), 16, np.float16)
+
+
+def test_detector_sees_the_view_as_it_was_recorded(table):
+    """Colours, noise and compression are for the network alone."""
+    harsh = UNCHANGED.model_copy(update={"colour": 1.0, "noise": 1.0})
+    detector = Onlooker()
+    sample = TrainingFrames(table, taught(table), configuration(augmentation=harsh), detector)[Draw((3,) * 4, (0,))]
+    (shown_HWC, height, width) = detector.shown[0]
+    assert (shown_HWC == 120).all()
+    assert (sample["frames_BHWC"] != 120).any()
+    assert (height, width) == (16, 24)
+
+
+def test_detector_sees_the_same_part_of_the_frame_as_the_network(tmp_path):
+    """A frame whose left is dark, mirrored: its right is dark for both."""
+    columns = np.zeros((16, 24, 3), np.uint8)
+    columns[:, 12:] = 200
+    image = tmp_path / "a.png"
+    cv2.imwrite(str(image), columns)
+    table = table_of([[0, 0]], ("car", "stop_sign"), [image])
+    mirrored = UNCHANGED.model_copy(update={"mirror": 1.0})
+    detector = Onlooker()
+    sample = TrainingFrames(table, SoftTargets.none(table), configuration(augmentation=mirrored), detector)[
+        Draw((0,) * 4, (0,))
+    ]
+    assert (sample["frames_BHWC"] == detector.shown[0][0]).all()
+    assert detector.shown[0][0][0, [0, -1], 0].tolist() == [200, 0]
+
+
+def test_detector_sees_a_mosaic_whole(table):
+    mosaics = UNCHANGED.model_copy(update={"mosaic": 1.0, "colour": 1.0})
+    detector = Onlooker()
+    TrainingFrames(table, taught(table), configuration(augmentation=mosaics), detector)[Draw((0, 1, 2, 3), (5,))]
+    shown_HWC = detector.shown[0][0]
+    assert shown_HWC.shape == (16, 24, 3)
+    assert shown_HWC[[0, 0, -1, -1], [0, -1, 0, -1], 0].tolist() == [0, 40, 80, 120]
+    assert len(detector.shown) == 1
+
+
+def test_batch_holds_a_detectors_levels_in_their_order(table):
+    frames = TrainingFrames(table, taught(table), configuration(), Onlooker())
+    batch = collate([frames[Draw((row,) * 4, (0, row))] for row in (0, 1)]).to(torch.device("cpu"))
+    assert [(tuple(level.shape), float(level.mean())) for level in batch.detected] == [
+        ((2, 3, 2, 3), 8),
+        ((2, 3, 1, 2), 16),
+    ]
+    assert batch.frames_BHWC.shape == (2, 16, 24, 3)
+
+
 def test_same_draw_gives_the_same_sample_and_another_seed_another(table):
     frames = TrainingFrames(table, taught(table), configuration())
     first, again, other = (frames[Draw((3,) * 4, (0, seed, 7))]["frames_BHWC"] for seed in (1, 1, 2))
@@ -203,13 +263,13 @@ def test_process_that_loads_does_not_change_what_is_loaded(table):
     here, elsewhere = batches_of(table, workers=0), batches_of(table, workers=1)
     assert len(here) == len(elsewhere) == 3
     for one, other in zip(here, elsewhere, strict=True):
-        for name in one.__slots__:
+        for name in OWN:
             assert torch.equal(getattr(one, name), getattr(other, name))
 
 
 def test_batch_has_the_promised_shapes_and_types(table):
     batch = batches_of(table, workers=0)[0].to(torch.device("cpu"))
-    found = {name: (tuple(getattr(batch, name).shape), getattr(batch, name).dtype) for name in batch.__slots__}
+    found = {name: (tuple(getattr(batch, name).shape), getattr(batch, name).dtype) for name in OWN}
     assert found == {
         "frames_BHWC": ((2, 16, 24, 3), torch.uint8),
         "targets_BL": ((2, 2), torch.float32),
@@ -231,10 +291,12 @@ class PinnableTensor:
 
 
 def test_pinned_batch_has_every_tensor_pinned_in_its_place():
-    pinned = Batch(*(PinnableTensor(name) for name in Batch.__slots__)).pin_memory()
+    levels = (PinnableTensor("fine"), PinnableTensor("coarse"))
+    pinned = Batch(*(PinnableTensor(name) for name in OWN), levels).pin_memory()
     assert isinstance(pinned, Batch)
-    assert [(getattr(pinned, name).name, getattr(pinned, name).is_pinned) for name in Batch.__slots__] == [
-        (name, True) for name in Batch.__slots__
+    everything = [*(getattr(pinned, name) for name in OWN), *pinned.detected]
+    assert [(tensor.name, tensor.is_pinned) for tensor in everything] == [
+        (name, True) for name in (*OWN, "fine", "coarse")
     ]
 
 
@@ -243,7 +305,7 @@ def test_loader_that_pins_hands_out_pinned_batches(table):
     sampler = BalancedBatches(table.sources, exponent=0.5, batch_size=2, seed=3)
     frames = TrainingFrames(table, taught(table), configuration())
     for batch in DataLoader(frames, batch_sampler=sampler, collate_fn=collate, pin_memory=True):
-        assert all(getattr(batch, name).is_pinned() for name in batch.__slots__)
+        assert all(getattr(batch, name).is_pinned() for name in OWN)
 
 
 def check_names_in_one_line(raised, image):

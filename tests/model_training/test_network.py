@@ -157,7 +157,7 @@ def test_more_frozen_stages_than_there_are_is_refused() -> None:
 def test_parameter_groups_hold_each_learning_parameter_once() -> None:
     """Trunk slower than head; vectors without decay."""
     network = PresenceNetwork(SMALL.model_copy(update={"frozen_stages": 1}), labels=2)
-    groups = parameter_groups(network, rate=1.0, trunk_rate=0.5, decay=0.1)
+    groups = parameter_groups(network, network.trunk, rate=1.0, trunk_rate=0.5, decay=0.1)
     grouped = [id(parameter) for group in groups for parameter in group["params"]]
     assert sorted(grouped) == sorted(id(p) for p in network.parameters() if p.requires_grad)
     rate_of = {id(p): (group["lr"], group["weight_decay"]) for group in groups for p in group["params"]}

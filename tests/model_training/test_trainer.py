@@ -16,11 +16,14 @@ import torch.multiprocessing as multiprocessing
 
 from model_training import checkpoints, data_description
 from model_training.configuration import NetworkConfiguration, TrainingConfiguration
-from model_training.dataset import Draw, TrainingFrames, collate
+from model_training.dataset import Draw, EvaluationFrames, TrainingFrames, collate
 from model_training.errors import CheckpointError, InvalidConfiguration, TrainingDiverged
+from model_training.imitation import feature_distance
+from model_training.teacher.cells import DetectorCells
 from model_training.trainer import Processes, Progress, Trainer, schedule
 from model_training.training_rows import TrainingRows, assemble
 from tests.model_training.painted_frames import LABELS, write_painted_frames
+from tests.model_training.small_detector import CLASSES, write_small_detector
 
 CPU = torch.device("cpu")
 CONFIGURATION = TrainingConfiguration(
@@ -124,23 +127,55 @@ def test_run_killed_at_any_step_resumes_to_the_identical_result(
 
 
 def test_the_mode_of_the_default_model_resumes_to_the_identical_result_too(tmp_path: Path) -> None:
-    """bfloat16, a loader process, frozen stages, a teacher: nothing of it hides state."""
+    """bfloat16, a loader process, frozen stages, a teacher, a detector to imitate: nothing of it hides state."""
     data = write_painted_frames(tmp_path / "data")
     scores = "".join(f"images/{n}.jpg,{n % 7 / 7:.2f},{n % 5 / 5:.2f}\n" for n in range(56))
     (data / "teacher.csv").write_text("image,red,green\n" + scores)
-    changes = {"precision": "bfloat16", "loader_workers": 1, "checkpoint_every_steps": 3}
+    detector = DetectorCells(write_small_detector(tmp_path / "detector.onnx"), CLASSES)
+    changes = {"precision": "bfloat16", "loader_workers": 1, "checkpoint_every_steps": 3, "imitation_weight": 1.0}
     frozen = CONFIGURATION.network.model_copy(update={"frozen_stages": 3})
     shipped = CONFIGURATION.model_copy(update={**changes, "network": frozen})
     rows = painted_rows(data, shipped, data / "teacher.csv")
     assert not np.isnan(rows.soft.probabilities_NL[rows.train]).all()
-    Trainer(shipped, rows, tmp_path / "whole", CPU).fit()
+    Trainer(shipped, rows, tmp_path / "whole", CPU, detector=detector).fit()
     with pytest.raises(Killed):
-        Trainer(shipped, rows, tmp_path / "killed", CPU).fit(dying_when(lambda p: p.step == 5))
-    Trainer(shipped, rows, tmp_path / "killed", CPU).fit()
-    for part in ("average", "network"):
+        Trainer(shipped, rows, tmp_path / "killed", CPU, detector=detector).fit(dying_when(lambda p: p.step == 5))
+    Trainer(shipped, rows, tmp_path / "killed", CPU, detector=detector).fit()
+    for part in ("average", "network", "imitation"):
         expected, seen = (weights(tmp_path / folder, part=part) for folder in ("whole", "killed"))
         assert all(torch.equal(expected[key], seen[key]) for key in expected), part
     assert history(tmp_path / "whole") == history(tmp_path / "killed")
+
+
+def test_a_network_comes_to_see_what_its_detector_sees(rows: TrainingRows, tmp_path: Path) -> None:
+    """After a few passes what it takes the detector to compute on held-out frames is nearer than a constant answer."""
+    detector = DetectorCells(write_small_detector(tmp_path / "detector.onnx"), CLASSES)
+    imitating = CONFIGURATION.model_copy(update={"epochs": 12, "patience": 12, "imitation_weight": 1.0})
+    trainer = Trainer(imitating, rows, tmp_path / "run", CPU, detector=detector)
+    trainer.fit()
+    frames = EvaluationFrames(tuple(rows.table.images[row] for row in rows.validation), 64, 96)
+    frames_BHWC = np.stack([frames[row] for row in range(len(frames))])
+    with torch.no_grad():
+        _, imitated = trainer.learner.eval()(torch.from_numpy(frames_BHWC))
+    seen = [detector.levels(frame_HWC, 64, 96) for frame_HWC in frames_BHWC]
+    detected = [torch.from_numpy(np.stack(level)) for level in zip(*seen, strict=True)]
+    for ours_BChw, theirs_BChw in zip(imitated, detected, strict=True):
+        distance = feature_distance(ours_BChw[:, :3], theirs_BChw[:, :3].float())
+        assert distance < 0.8 * feature_distance(torch.zeros_like(ours_BChw[:, :3]), theirs_BChw[:, :3].float())
+
+
+def test_a_run_with_another_detector_is_refused_and_one_without_weight_takes_none(
+    rows: TrainingRows, whole_run: Path, tmp_path: Path
+) -> None:
+    """What a network imitates is a part of what it learned from."""
+    one, other = (DetectorCells(write_small_detector(tmp_path / f"{side}.onnx", side), CLASSES) for side in (64, 96))
+    imitating = CONFIGURATION.model_copy(update={"imitation_weight": 1.0})
+    with pytest.raises(Killed):
+        Trainer(imitating, rows, tmp_path / "run", CPU, detector=one).fit(dying_when(lambda p: p.step == 2))
+    with pytest.raises(CheckpointError, match="trained with other data: detector"):
+        Trainer(imitating, rows, tmp_path / "run", CPU, detector=other).fit()
+    Trainer(CONFIGURATION, rows, tmp_path / "unweighted", CPU, detector=one).fit()
+    assert history(tmp_path / "unweighted") == history(whole_run)
 
 
 def test_resuming_with_other_rows_is_refused(whole_run: Path, tmp_path: Path) -> None:
@@ -280,7 +315,7 @@ def gradients_of_share(rank: int, count: int, folder: str, rendezvous: str) -> N
     trainer = Trainer(CONFIGURATION, rows, Path(folder) / "run", CPU, Processes(rank, count))
     frames = TrainingFrames(rows.table.rows(rows.train), rows.soft.rows(rows.train), CONFIGURATION)
     share = range(rank * 8 // count, (rank + 1) * 8 // count)
-    learner = trainer._learner()  # the distributed wrapper is what is tested
+    learner = trainer._on_all_processes()  # the distributed wrapper is what is tested
     learner.eval()
     trainer.cost(learner, collate([frames[Draw((row,) * 4, (0, row))] for row in share])).backward()
     torch.save([p.grad for p in trainer.network.parameters()], Path(folder) / f"gradients_{rank}_of_{count}.pt")

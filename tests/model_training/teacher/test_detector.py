@@ -8,7 +8,8 @@ import pytest
 from onnx import TensorProto, helper
 
 from model_training.errors import InvalidConfiguration
-from model_training.teacher.detector import COCO_CLASSES, VIEWS, YoloxDetector, found, taught
+from model_training.teacher.classes import COCO_CLASSES
+from model_training.teacher.detector import VIEWS, YoloxDetector, found, taught
 from service.inference.decoding import FrameLimits, decode_at_least
 from tests.model_training.images import write_image
 
