@@ -1,5 +1,6 @@
 """The command line refuses in one clear line what it cannot do."""
 
+import hashlib
 import json
 import subprocess
 import sys
@@ -9,10 +10,12 @@ import click
 import pytest
 from click.testing import CliRunner, Result
 
+from model_training import checkpoints
 from model_training.cli import SUBCOMMANDS, main
 from model_training.configuration import TrainingConfiguration
 from service.lazy_commands import LazyCommand
 from tests.model_training.painted_frames import write_painted_frames
+from tests.model_training.small_detector import CLASSES, write_small_detector
 from tests.tiny_model import write_tiny_model
 
 
@@ -99,6 +102,38 @@ def test_a_change_that_is_not_allowed_is_named(data: Path, tmp_path: Path, chang
 def test_an_unknown_recipe_names_those_there_are(data: Path, tmp_path: Path) -> None:
     """street and smoke."""
     assert "there are street, smoke" in refusal("train", data, "--recipe", "alley", "--output", tmp_path / "run")
+
+
+def test_training_imitates_the_detector_that_it_is_given(data: Path, tmp_path: Path) -> None:
+    """Which file it was is kept with the run."""
+    detector = write_small_detector(tmp_path / "detector.onnx")
+    classes = [f"--class={label}={number}" for label, number in CLASSES.items()]
+    told = invoke(
+        *("train", data, "--recipe", "smoke", "--output", tmp_path / "run"),
+        *("--detector", detector, *classes, "--set", "imitation_weight=1"),
+    )
+    assert told.exit_code == 0, told.output
+    state = checkpoints.load(tmp_path / "run" / "resume.pt")[1]
+    assert state["rows"]["detector"] == hashlib.sha256(detector.read_bytes()).hexdigest()
+    assert state["imitation"]["0.weight"].shape == (6, 16, 1, 1)
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        (["--set", "imitation_weight=0"], "would not be imitated: imitation_weight is 0"),
+        (["--set", "imitation_weight=1", "--class", "red"], "--class 'red' is not LABEL=NUMBER, such as car=2"),
+        (["--set", "imitation_weight=1", "--class", "red=7"], "no YOLOX file with the classes [12]"),
+    ],
+)
+def test_a_detector_that_cannot_be_imitated_is_refused(
+    data: Path, tmp_path: Path, options: list[str], message: str
+) -> None:
+    """Before anything is written."""
+    detector = write_small_detector(tmp_path / "detector.onnx")
+    arguments = ("train", data, "--recipe", "smoke", "--output", tmp_path / "run", "--detector", detector, *options)
+    assert message in refusal(*arguments)
+    assert not (tmp_path / "run").exists()
 
 
 def test_a_source_without_test_rows_is_refused_as_a_test_set(data: Path, tmp_path: Path) -> None:

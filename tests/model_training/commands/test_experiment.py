@@ -9,6 +9,7 @@ from click.testing import CliRunner, Result
 
 from model_training.cli import main
 from tests.model_training.painted_frames import write_painted_frames
+from tests.model_training.small_detector import CLASSES, write_small_detector
 
 PLAN = """
 recipe = "smoke"
@@ -91,6 +92,25 @@ def test_every_run_leaves_what_it_says_and_the_whole_its_figures(done: Path) -> 
 
 
 @pytest.mark.usefixtures("untimed")
+def test_arms_that_imitate_need_a_detector_and_get_it(data: Path, tmp_path: Path, untimed: None) -> None:
+    """Without one nothing begins; with one it is a part of what the run is known by."""
+    plan = tmp_path / "plan.toml"
+    imitated = '[[change]]\nname = "imitation"\nwhy = "cells"\nset = { imitation_weight = 1.0 }\n'
+    plan.write_text(PLAN.partition("[[change]]")[0] + imitated)
+    said = refusal(plan, data, "--output", tmp_path / "run")
+    assert "imitation has an imitation_weight and nothing to imitate: name it with --detector FILE" in said
+    detector = write_small_detector(tmp_path / "detector.onnx")
+    classes = [f"--class={label}={number}" for label, number in CLASSES.items()]
+    told = invoke(plan, data, "--output", tmp_path / "run", "--detector", detector, *classes)
+    assert told.exit_code == 0, told.output
+    runs = {run["arm"]: run["result"] for run in json.loads((tmp_path / "run" / "results.json").read_text())["runs"]}
+    assert runs["imitation"]["configuration"]["imitation_weight"] == 1.0
+    assert runs["imitation"]["data"] != runs["base"]["data"]
+    other = write_small_detector(tmp_path / "other.onnx", side=96)
+    said = refusal(plan, data, "--output", tmp_path / "run", "--detector", other, *classes, "--resume")
+    assert "was trained on other data" in said
+
+
 def test_the_report_is_written_anew_without_training(done: Path, data: Path, plan: Path, tmp_path: Path) -> None:
     """And into a document, between the marks with the name of the plan."""
     folder = tmp_path / "copy"
