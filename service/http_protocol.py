@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import time
 from collections.abc import Callable
 from typing import Any, Final
 from weakref import ref
@@ -10,8 +11,11 @@ import uvicorn
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol, RequestResponseCycle
 
 from service.errors import UploadTimeout
+from service.telemetry import Metrics
 from service.web.client_connection import CONNECTION, EXTENSION
 from service.web.problems import BAD_REQUEST, HEADER_TOO_LARGE, MEDIA_TYPE, PROBLEMS, ProblemKind, problem_object
+from service.web.request_context import REQUEST_ID, UNMATCHED, request_id
+from service.web.server_timing import ServerTiming
 
 CONTINUE: Final = b"HTTP/1.1 100 Continue\r\n\r\n"
 MAX_HEAD_BYTES: Final = 64 * 1024
@@ -20,9 +24,10 @@ READ_AHEAD_BYTES: Final = 256 * 1024
 
 
 class ServerConfiguration(uvicorn.Config):
-    """uvicorn's configuration, and how many seconds a request may take to arrive."""
+    """uvicorn's configuration, how many seconds a request may take to arrive, and who counts what is refused here."""
 
     upload_timeout_s: float
+    metrics: Metrics
 
 
 class WholeReplies:
@@ -83,6 +88,7 @@ class BoundedProtocol(HttpToolsProtocol):
     config: ServerConfiguration
     tell_left: Callable[[], None] | None = None
     is_lost = False
+    _began_s: float
     _head_is_open = False
     _head_bytes = 0
     _is_arriving = False
@@ -91,6 +97,7 @@ class BoundedProtocol(HttpToolsProtocol):
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         """Somebody connects; uvicorn would wait for the first request without end."""
         super().connection_made(transport)
+        self._began_s = time.monotonic()
         self._close_when_idle()
 
     def connection_lost(self, exc: Exception | None) -> None:
@@ -106,6 +113,7 @@ class BoundedProtocol(HttpToolsProtocol):
         """A request begins."""
         super().on_message_begin()
         self._head_is_open, self._head_bytes, self._is_arriving = True, 0, True
+        self._began_s = time.monotonic()
         self._stop_waiting()
 
     def on_message_complete(self) -> None:
@@ -187,7 +195,20 @@ class BoundedProtocol(HttpToolsProtocol):
         self.transport.close()
 
     def _refuse(self, kind: ProblemKind, detail: str) -> None:
+        """Answer what never became a request for the application, with the headers and in the metrics of all others."""
         body = json.dumps(problem_object(kind, detail)).encode()
-        head = f"HTTP/1.1 {kind.status} {kind.title}\r\nContent-Type: {MEDIA_TYPE}\r\nContent-Length: {len(body)}\r\n"
-        self.transport.write(head.encode() + b"Connection: close\r\n\r\n" + body)
+        now_s = time.monotonic()
+        headers = {
+            "Content-Type": MEDIA_TYPE,
+            "Content-Length": len(body),
+            REQUEST_ID: request_id(None),
+            "Server-Timing": ServerTiming(self._began_s).header(now_s),
+            "Connection": "close",
+        }
+        lines = [f"HTTP/1.1 {kind.status} {kind.title}", *(f"{name}: {value}" for name, value in headers.items())]
+        self.transport.write("\r\n".join([*lines, "", ""]).encode() + body)
         self.transport.close()
+        metrics = self.config.metrics
+        metrics.begin_request()
+        metrics.count_request(UNMATCHED, "other", kind.status, now_s - self._began_s)
+        metrics.count_rejection(kind.code)

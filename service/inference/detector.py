@@ -53,6 +53,7 @@ class Session(Protocol):
 
     provider: str
     fallback_reason: str | None
+    cuda_graphs: bool
 
     def run(self, frames_BHWC: NDArray[np.uint8]) -> Outputs:
         """Probabilities and evidence of a batch."""

@@ -29,11 +29,15 @@ NEVER: Final = math.inf
 
 @dataclass(frozen=True, slots=True)
 class Completed(Generic[Result]):
-    """What became of a frame, how many seconds it waited, and how many frames its batch had."""
+    """What became of a frame, how many seconds it waited, and how many frames its batch had.
+
+    `batch_wait_s` is the part of the waiting that came after decoding, for a batch.
+    """
 
     result: Result
     queue_s: float
     batch_frames: int = 1
+    batch_wait_s: float = 0.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,6 +85,7 @@ class Job(Generic[Result]):
     taken_s: float = 0.0
     decoded_s: float = 0.0
     queue_s: float = 0.0
+    batch_wait_s: float = 0.0
     prepared: Any = None
 
     def begin(self) -> bool:
@@ -98,7 +103,7 @@ class Job(Generic[Result]):
             self.future.set_exception(error)
 
     def complete(self, result: Result, batch_frames: int = 1) -> None:
-        self.future.set_result(Completed(result, self.queue_s, batch_frames))
+        self.future.set_result(Completed(result, self.queue_s, batch_frames, self.batch_wait_s))
 
 
 _Lane = OrderedDict[Job[Result], None]
@@ -218,7 +223,8 @@ class FrameQueue(Generic[Result]):
         wanted = [job for job in jobs if job.begin()]
         self.left_work(len(jobs) - len(wanted))
         for job in wanted:
-            job.queue_s += now_s - job.decoded_s
+            job.batch_wait_s = now_s - job.decoded_s
+            job.queue_s += job.batch_wait_s
         return wanted
 
     def left_work(self, frames: int = 1, measured: Measured | None = None) -> None:

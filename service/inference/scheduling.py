@@ -28,6 +28,7 @@ from service.inference.frame_queue import (
     QueueState,
     WaitBound,
 )
+from service.inference.session import CUDA
 
 Prepared = TypeVar("Prepared")
 Result = TypeVar("Result")
@@ -162,8 +163,11 @@ def open_scheduler(
     clock: Callable[[], float] = time.monotonic,
     wait_bound: WaitBound = NO_WAIT_BOUND,
 ) -> FrameScheduler[Detection]:
-    """The scheduler that runs a detector by a plan, every batch size of it warm."""
+    """The scheduler that runs a detector by a plan, every batch size of it warm.
+
+    On CUDA one thread infers, in batches of one too: its buffers are page-locked, and its runs recorded.
+    """
     bounds = (max_queue_frames, clock, wait_bound)
-    if not plan.batched:
+    if not plan.batched and detector.session.provider != CUDA:
         return start_to_end(detector.decode, detector.infer, plan.inference_workers, *bounds)
     return in_batches(detector.decode, partial(detector.batches, plan), plan, *bounds)

@@ -59,12 +59,13 @@ class ModelSession:
     ) -> None:
         self._artifact = artifact
         self._intra_op_threads = intra_op_threads
-        self._cuda_graphs = cuda_graphs
+        self._records_graphs = cuda_graphs
         # One for each binding ever made: a graph replayed for another would read and write the wrong addresses.
         self._graph_numbers = count(1)
         self.fallback_reason: str | None = None
         self._session = self._open(device)
         self.provider: str = self._session.get_providers()[0]
+        self.cuda_graphs = cuda_graphs and self.provider == CUDA
 
     def run(self, frames_BHWC: NDArray[np.uint8]) -> Outputs:
         """Probabilities and evidence for uint8 RGB frames of the artifact's input size."""
@@ -76,7 +77,7 @@ class ModelSession:
         Call it on the thread that called this, and on no other: CUDA keeps what it has recorded for each thread.
         """
         memory: Memory = "cuda" if self.provider == CUDA else "cpu"
-        graphs = self._graph_numbers if self._cuda_graphs and memory == "cuda" else repeat(None)
+        graphs = self._graph_numbers if self.cuda_graphs else repeat(None)
         bindings = BatchBindings(
             BatchBinding(self._session, self._artifact.metadata, size, memory, graph)
             for size, graph in zip(batch_sizes, graphs, strict=False)
@@ -129,7 +130,7 @@ class ModelSession:
             return None, hindrance
         try:
             onnxruntime.preload_dlls()
-            session = self._create([(CUDA, _CUDA_OPTIONS | {"enable_cuda_graph": str(int(self._cuda_graphs))}), CPU])
+            session = self._create([(CUDA, _CUDA_OPTIONS | {"enable_cuda_graph": str(int(self._records_graphs))}), CPU])
             # ONNX Runtime falls back without raising: only the provider list and a real run tell.
             if session.get_providers()[0] != CUDA:
                 return None, "ONNX Runtime could not load it and fell back to the CPU (see its messages above)"

@@ -86,12 +86,15 @@ def _trace(spans: FrameSpans, outcomes: Sequence[Outcome], submitted_s: float) -
 def _trace_stages(spans: FrameSpans, index: int, completed: Completed[Detection], submitted_s: float) -> None:
     result, frame = completed.result, {"roadcue.frame.index": index}
     size = {"roadcue.frame.width": result.width, "roadcue.frame.height": result.height}
-    taken_s = submitted_s + completed.queue_s
+    taken_s = submitted_s + completed.queue_s - completed.batch_wait_s
     decoded_s = taken_s + result.decode_s
+    inferred_from_s = decoded_s + completed.batch_wait_s
     spans.add("queue", submitted_s, taken_s, frame)
     spans.add("decode", taken_s, decoded_s, frame | size)
+    if completed.batch_wait_s:
+        spans.add("queue", decoded_s, inferred_from_s, frame)
     batch = {"roadcue.batch.frames": completed.batch_frames}
-    spans.add("infer", decoded_s, decoded_s + result.inference_s, frame | batch)
+    spans.add("infer", inferred_from_s, inferred_from_s + result.inference_s, frame | batch)
 
 
 def _ms(seconds: float) -> float:

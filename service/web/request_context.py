@@ -32,6 +32,7 @@ REQUEST_ID: Final = "X-Request-ID"
 SANE_REQUEST_ID: Final = re.compile(r"[A-Za-z0-9._:/+=-]{1,128}")
 METHODS: Final = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"})
 NO_RESPONSE: Final = 499
+UNMATCHED: Final = "unmatched"
 # A client that still sends after its refusal gets this long before the connection is closed on it.
 LINGER_SECONDS: Final = 5.0
 NO_ROUTES: Final[Mapping[Address, DirectRoute]] = MappingProxyType({})
@@ -135,7 +136,7 @@ class _Exchange:
     @property
     def route(self) -> str:
         """The template of the route, never the path: a metric must not grow with what clients ask for."""
-        return getattr(self.scope.get("route"), "path", "unmatched")
+        return getattr(self.scope.get("route"), "path", UNMATCHED)
 
     @property
     def problem(self) -> str | None:

@@ -63,6 +63,7 @@ class GatedSession:
 
     provider = "CPUExecutionProvider"
     fallback_reason: str | None = None
+    cuda_graphs = False
 
     def __init__(self) -> None:
         self.gate = threading.Event()

@@ -8,6 +8,7 @@ import pytest
 import uvicorn
 
 from service.http_protocol import CONTINUE, BoundedProtocol, ServerConfiguration, WholeReplies
+from service.telemetry import Metrics
 from service.web.client_connection import connection_of
 
 pytestmark = pytest.mark.anyio
@@ -109,7 +110,7 @@ class Served:
 
     def __init__(self, app: Echo | Refusing) -> None:
         configuration = ServerConfiguration(cast(Any, app), http=BoundedProtocol, lifespan="off", log_config=None)
-        configuration.upload_timeout_s = 60.0
+        configuration.upload_timeout_s, configuration.metrics = 60.0, Metrics()
         self._server = uvicorn.Server(configuration)
         self._listener = socket.create_server(("127.0.0.1", 0))
 

@@ -254,6 +254,19 @@ def test_what_is_no_http_is_refused_as_a_problem(server: ServerProcess) -> None:
     assert reply.startswith(b"HTTP/1.1 400 ")
     assert b"application/problem+json" in reply
     assert b'"code": "bad_request"' in reply
+    check_is_a_reply_like_all_others(server, reply, 400, "bad_request")
+
+
+def check_is_a_reply_like_all_others(server: ServerProcess, reply: bytes, status: int, code: str) -> None:
+    """It has an id and its time, and is counted, though the application never saw the request."""
+    head = reply.partition(b"\r\n\r\n")[0].decode().replace("\r\n", "\n")
+    assert re.search(r"^X-Request-ID: [0-9a-f]{32}$", head, re.MULTILINE)
+    assert re.search(r"^Server-Timing: total;dur=\d+\.\d{3}$", head, re.MULTILINE)
+    metrics = httpx.get(f"{server.url}/metrics").text
+    counted = f'roadcue_http_requests_total{{method="other",route="unmatched",status="{status}"}}'
+    assert float(re.search(rf"^{re.escape(counted)} (\S+)$", metrics, re.MULTILINE)[1]) >= 1  # type: ignore[index]
+    assert re.search(rf'^roadcue_rejected_requests_total{{reason="{code}"}} [1-9]', metrics, re.MULTILINE)
+    assert "\nroadcue_http_requests_in_flight 1.0\n" in metrics  # the one that asks
 
 
 RAW_HEAD = b"POST /predict HTTP/1.1\r\nHost: a\r\nContent-Type: image/png\r\nContent-Length: %d\r\n\r\n"
@@ -330,6 +343,7 @@ def test_header_that_is_late_is_a_408(start_server: StartServer, sent: bytes) ->
         reply = received(connection)
     assert reply.startswith(b"HTTP/1.1 408 ")
     assert b'"code": "upload_timeout"' in reply
+    check_is_a_reply_like_all_others(server, reply, 408, "upload_timeout")
 
 
 def test_refused_upload_that_goes_on_slowly_is_cut_off(start_server: StartServer) -> None:

@@ -51,8 +51,16 @@ class FakeSession:
 
 
 @pytest.fixture
-def device(monkeypatch: pytest.MonkeyPatch) -> list[FakeValue]:
-    """The edge of the process: ONNX Runtime puts what it is given on a device, which never fails to lock pages."""
+def locked(monkeypatch: pytest.MonkeyPatch) -> list[NDArray[Any]]:
+    """The driver, which never fails to lock pages: which buffers it was given."""
+    buffers: list[NDArray[Any]] = []
+    monkeypatch.setattr(batch_binding, "page_lock", lambda buffer: buffers.append(buffer) or True)
+    return buffers
+
+
+@pytest.fixture
+def device(monkeypatch: pytest.MonkeyPatch, locked: list[NDArray[Any]]) -> list[FakeValue]:
+    """The edge of the process: ONNX Runtime puts what it is given on a device."""
     values: list[FakeValue] = []
 
     def place(buffer: NDArray[Any], memory: str, device_id: int) -> FakeValue:
@@ -62,7 +70,6 @@ def device(monkeypatch: pytest.MonkeyPatch) -> list[FakeValue]:
 
     runtime = SimpleNamespace(OrtValue=SimpleNamespace(ortvalue_from_numpy=place), RunOptions=onnxruntime.RunOptions)
     monkeypatch.setattr(batch_binding, "onnxruntime", runtime)
-    monkeypatch.setattr(batch_binding, "page_lock", lambda buffer: True)
     return values
 
 
@@ -85,6 +92,27 @@ def test_everything_lies_on_the_device_in_its_shape(device: list[FakeValue]) -> 
         ((4, 2), "float32", "cuda"),
         ((4, 2, *GRID), "float32", "cuda"),
     ]
+
+
+def test_frames_are_gathered_in_page_locked_memory(device: list[FakeValue], locked: list[NDArray[Any]]) -> None:
+    """The buffer of every size, and the same one that a batch is gathered in: the device copies from it by itself."""
+    run = bindings(FakeSession(), [1, 4], [None, None]).run
+    assert [buffer.shape for buffer in locked] == [(1, HEIGHT, WIDTH, 3), (4, HEIGHT, WIDTH, 3)]
+    run([frame(51, 0), frame(0, 0)])
+    assert locked[1][0, 0, 0].tolist() == [51, 0, 0]
+
+
+def test_nothing_is_locked_where_the_cpu_computes(monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(_: NDArray[Any]) -> bool:
+        raise AssertionError("there is no device to copy")
+
+    runtime = SimpleNamespace(
+        OrtValue=SimpleNamespace(ortvalue_from_numpy=lambda buffer, memory, _: FakeValue(buffer, memory)),
+        RunOptions=onnxruntime.RunOptions,
+    )
+    monkeypatch.setattr(batch_binding, "onnxruntime", runtime)
+    monkeypatch.setattr(batch_binding, "page_lock", refuse)
+    assert BatchBinding(FakeSession(), tiny_metadata(), 2, "cpu").size == 2
 
 
 def test_each_batch_is_copied_to_the_device_before_it_runs(device: list[FakeValue]) -> None:

@@ -3,11 +3,13 @@
 import random
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import CancelledError, Future, wait
 from pathlib import Path
 
+import numpy as np
 import pytest
+from numpy.typing import NDArray
 
 from service.errors import DamagedImage, DeadlineExceeded, QueueFull
 from service.inference.decoding import FrameLimits
@@ -15,8 +17,10 @@ from service.inference.detector import Detector, load_detector
 from service.inference.execution import ExecutionPlan
 from service.inference.frame_queue import Completed
 from service.inference.scheduling import FrameScheduler, in_batches, open_scheduler, start_to_end
+from service.inference.session import CUDA, Outputs
 from tests.service.conftest import encoded
 from tests.service.inference.schedules import Clock, GatedWork
+from tests.tiny_model import GRID, tiny_metadata
 
 
 def opened(
@@ -239,6 +243,45 @@ def test_every_plan_gives_each_frame_its_own_answer(detector: Detector, batch_si
         assert answer.result.probabilities == pytest.approx({"red": red / 255, "green": 0.2}, abs=2e-6)
         assert answer.batch_frames <= batch_sizes[-1]
     assert not scheduler.healthy()
+
+
+class DeviceSession:
+    """A session on CUDA: notes which threads run it, one frame after the other or bound."""
+
+    provider, fallback_reason, cuda_graphs = CUDA, None, False
+
+    def __init__(self) -> None:
+        self.bound_sizes: list[Sequence[int]] = []
+        self.threads: set[str] = set()
+
+    def run(self, frames_BHWC: NDArray[np.uint8]) -> Outputs:
+        """What a plan on a device never asks."""
+        raise AssertionError("unbound")
+
+    def bind(self, batch_sizes: Sequence[int]) -> Callable[[Sequence[NDArray[np.uint8]]], Outputs]:
+        """Answers 1 for each label."""
+        self.bound_sizes.append(batch_sizes)
+
+        def run(frames_HWC: Sequence[NDArray[np.uint8]]) -> Outputs:
+            self.threads.add(threading.current_thread().name)
+            ones_BL = np.ones((len(frames_HWC), 2), np.float32)
+            return Outputs(ones_BL, np.ones((len(frames_HWC), 2, *GRID), np.float32))
+
+        return run
+
+
+@pytest.mark.parametrize("batch_sizes", [(1,), (1, 2, 4)])
+def test_on_a_device_one_thread_infers_through_bound_buffers_whatever_the_batch(batch_sizes: tuple[int, ...]) -> None:
+    """Four workers decode."""
+    session = DeviceSession()
+    on_device = Detector(tiny_metadata(), session, FrameLimits())
+    frames = [encoded(0, 0, 0)] * 20
+    with open_scheduler(on_device, ExecutionPlan(4, batch_sizes=batch_sizes), max_queue_frames=64) as scheduler:
+        answers = [future.result(30) for future in scheduler.submit(frames)]
+    assert {answer.result.probabilities["red"] for answer in answers} == {1.0}
+    assert max(answer.batch_frames for answer in answers) <= batch_sizes[-1]
+    assert session.bound_sizes == [batch_sizes]
+    assert len(session.threads) == 1
 
 
 # All at once

@@ -1,6 +1,7 @@
 """A request is a trace: its caller's, with the stages of its frames."""
 
 import builtins
+import itertools
 import threading
 from collections.abc import Iterator, Mapping
 from http.server import BaseHTTPRequestHandler, HTTPServer
@@ -91,6 +92,23 @@ async def test_each_frame_waits_is_decoded_and_inferred_within_its_request(
     assert attributes(stages["infer"][0])["roadcue.batch.frames"] == 1
     (refused,) = request.events
     assert dict(refused.attributes) == {"roadcue.frame.index": 1, "error.type": "unsupported_image"}
+
+
+async def test_waiting_for_a_batch_lies_between_decoding_and_inference(
+    open_traced: Any, memory: Memory, red_png: bytes
+) -> None:
+    """One worker decodes one frame after the other, so no two decode spans overlap; nor do a frame's own stages."""
+    async with open_traced(inference_workers=1, max_batch_frames=4) as client:
+        await client.post("/predict", files=[("files", red_png)] * 9)
+    stages = {name: memory.named(name) for name in ("queue", "decode", "infer")}
+    decoding = sorted(stages["decode"], key=lambda span: span.start_time)
+    jitter_ns = 1_000_000  # instants of one frame are sums of durations measured on two threads
+    assert all(a.end_time <= b.start_time + jitter_ns for a, b in itertools.pairwise(decoding))
+    for number in range(9):
+        own = [span for spans in stages.values() for span in spans if attributes(span)["roadcue.frame.index"] == number]
+        own.sort(key=lambda span: (span.start_time, span.end_time))
+        assert [span.name for span in own] == ["queue", "decode", "queue", "infer"]
+        assert all(a.end_time <= b.start_time for a, b in itertools.pairwise(own))
 
 
 async def test_trace_of_the_caller_is_carried_on(open_traced: Any, memory: Memory, red_png: bytes) -> None:

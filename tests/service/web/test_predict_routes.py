@@ -199,8 +199,11 @@ async def test_full_queue_rejects_with_429(open_client: OpenClient, gated: Gated
         second = asyncio.create_task(client.post("/predict", files={"file": red_png}))
         await wait_until(lambda: scheduler.state().waiting_frames == 1)
         third = await client.post("/predict", files={"file": red_png})
+        metrics = (await client.get("/metrics")).text
         gated.gate.set()
         assert [(await first).status_code, (await second).status_code] == [200, 200]
+    assert "\nroadcue_running_frames 1.0\n" in metrics
+    assert "\nroadcue_queue_frames 1.0\n" in metrics
     assert third.status_code == 429
     assert third.headers["retry-after"] == "1"
     assert third.json()["code"] == "queue_full"
