@@ -2,6 +2,7 @@
 
 import contextlib
 import os
+import platform
 import re
 import signal
 import subprocess
@@ -14,6 +15,11 @@ from pathlib import Path
 from typing import Final
 
 import httpx
+import onnxruntime
+
+from service import __version__
+from service.inference.execution import available_cpus
+from service.inference.machine import cpu_name
 
 PATIENCE_S: Final = 60.0
 POLL_S: Final = 0.005
@@ -53,6 +59,12 @@ def served(*flags: str) -> Iterator[ServiceProcess]:
         finally:
             process.kill()
             process.wait()
+
+
+def machine() -> str:
+    """What figures of the service hold for, in words."""
+    versions = f"Python {platform.python_version()}, ONNX Runtime {onnxruntime.__version__}, roadcue {__version__}"
+    return f"{available_cpus()} cores of {cpu_name()}, {versions}"
 
 
 def _address(process: subprocess.Popen[bytes], log: Path) -> str:

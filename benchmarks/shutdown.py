@@ -10,8 +10,6 @@ Writes shutdown.json.
 
 import http.client
 import json
-import os
-import platform
 import random
 import shlex
 import sys
@@ -29,7 +27,7 @@ from rich.console import Console
 from rich.progress import track
 from rich.table import Table
 
-from benchmarks.service_process import ServiceProcess, served
+from benchmarks.service_process import ServiceProcess, machine, served
 from service.inference.driving_frame import driving_frame
 
 HERE: Final = Path(__file__).parent
@@ -142,7 +140,7 @@ def main(times: int, workers: Sequence[int], clients: int, output: Path) -> None
     report = {
         "date": datetime.now(UTC).isoformat(timespec="seconds"),
         "command": shlex.join(["python", "-m", "benchmarks.shutdown", *sys.argv[1:]]),
-        "machine": f"{os.cpu_count()} cores, {platform.machine()}",
+        "machine": machine(),
         "clients": clients,
         "drain_seconds": DRAIN_SECONDS,
         "runs": [asdict(run) for run in runs],

@@ -9,8 +9,6 @@ that processes share (libraries, the parent's) count fully in each; `own` counts
 """
 
 import json
-import os
-import platform
 import shlex
 import statistics
 import subprocess
@@ -28,7 +26,7 @@ import httpx
 from rich.console import Console
 from rich.table import Table
 
-from benchmarks.service_process import served
+from benchmarks.service_process import machine, served
 from service.inference.driving_frame import driving_frame
 
 HERE: Final = Path(__file__).parent
@@ -146,7 +144,7 @@ def main(times: int, workers: Sequence[int], frames: int, output: Path) -> None:
     report = {
         "date": datetime.now(UTC).isoformat(timespec="seconds"),
         "command": shlex.join(["python", "-m", "benchmarks.startup", *sys.argv[1:]]),
-        "machine": f"{os.cpu_count()} cores, {platform.machine()}, Python {platform.python_version()}",
+        "machine": machine(),
         "plan": shlex.join(PINNED),
         "seconds_to_import": imports,
         "starts": [asdict(one) for one in starts],

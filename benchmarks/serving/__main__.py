@@ -23,7 +23,7 @@ from benchmarks.serving.plan import FULL, QUICK, Plan
 from benchmarks.serving.plot import write_plot
 from benchmarks.serving.profile import run_profile
 from benchmarks.serving.provenance import this_run
-from benchmarks.serving.report import Results, page, write_between_markers, write_json
+from benchmarks.serving.report import Results, page, read_json, write_between_markers, write_json
 from benchmarks.serving.rounds import CHECKED_FRAMES, FAILURES, Record, Setting, run_rounds
 from service.inference.execution import available_cpus
 from service.settings import DEFAULT_MODEL
@@ -52,6 +52,7 @@ class Options:
     environments: Path
     output: Path
     seed: int
+    report_only: bool
 
     @property
     def chosen(self) -> tuple[str, ...]:
@@ -165,9 +166,13 @@ AGAIN: Final = "else all; may be repeated."
 @click.option("--environments", type=click.Path(path_type=Path), default=CACHE, help="Where peers are installed.")
 @click.option("--output", type=click.Path(path_type=Path), default=HERE, help="Folder of RESULTS.md and its files.")
 @click.option("--seed", default=0, help="Of the orders.")
+@click.option("--report-only", is_flag=True, help="Write the page and the plot anew from results.json.")
 def main(**flags: Any) -> None:
     """Measure the service beside the machine's limit and other servers."""
     options = Options(**flags)
+    if options.report_only:
+        click.echo(write(read_json(options.output / "results.json"), options.output))
+        return
     try:
         find_wrk()
     except GeneratorFailed as problem:

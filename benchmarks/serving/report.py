@@ -7,6 +7,8 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Final
 
+from pydantic import TypeAdapter
+
 from benchmarks.serving.contenders import LIMIT
 from benchmarks.serving.figures import (
     Figure,
@@ -28,11 +30,14 @@ MIB: Final = 2**20
 MISSING: Final = "-"
 HOW_TO_READ: Final = """\
 All servers but *as shipped* run the float32 file, all but the naive endpoint with the same decode, one ONNX Runtime
-thread for each core; how each is set up, and why, is told in `serving/peers/`. Within a round everybody meets the same
-load within seconds, in an order drawn anew, while the others are frozen; ratios are medians over rounds with a 95 %
-interval. The load generator runs on the same cores, and what it costs is told; refused, it asks again at once, whatever
-Retry-After says. CPU time is the user and system time of all processes of a service. Nobody was timed before his
-answers were those of the in-process loop."""
+thread for each core; how each is set up, and why, is told in `serving/peers/`. Ours has no flags as shipped; with
+float32 it writes no line for each request, as nobody else does, and its queue takes what 256 clients send at once
+(`serving/contenders.py` has the flags). mosec reads raw bodies only. Within a round everybody meets the same load
+within seconds, in an order drawn anew, while the others are frozen; ratios are medians over rounds with a 95 %
+interval. The constant rates come after the rounds, each server alone, ours once more in turns. The load generator runs
+on the same cores, and what it costs is told; refused, it asks again at once, whatever Retry-After says. CPU time is the
+user and system time of all processes of a service. Nobody was timed before his answers were those of the in-process
+loop."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,6 +57,11 @@ class Results:
 def write_json(results: Results, path: Path) -> None:
     """All of it."""
     path.write_text(json.dumps(asdict(results), indent=1) + "\n", encoding="utf-8")
+
+
+def read_json(path: Path) -> Results:
+    """What `write_json` wrote."""
+    return TypeAdapter(Results).validate_json(path.read_bytes())
 
 
 def write_between_markers(path: Path, text: str) -> None:
@@ -75,6 +85,7 @@ def page(results: Results, plot: str) -> str:
         _section("Closed loop: answered frames per second", _grid(results, frames_per_s, 1)),
         _section("Closed loop: median latency in ms", _grid(results, p50_ms, 1)),
         _section("Open loop: latency counts from the intended time of sending", _open(results.open_loops)),
+        _section("Overload in turns: capacity, 300 % of it, capacity, and so on", _turns(results.open_loops)),
         _section("Where the service's time goes, 16 clients (innermost functions)", _profile(results.profile)),
         _section("What failed", _problems(results.record.problems)),
     ]
@@ -164,7 +175,7 @@ def _area(cell: Cell) -> int:
 
 def _open(loops: Sequence[OpenLoop]) -> str:
     head = ["", "capacity", "rate", "answered/s", "p50 ms", "p99 ms", "429", "5xx", "no answer", "other", "429 p99 ms"]
-    head += ["client late p99 ms", "recovered s", "peak MiB"]
+    head += ["client late p99 ms", "recovered s", "peak MiB", "client's CPU s"]
     return _table(head, [row for loop in loops for row in _open_rows(loop)])
 
 
@@ -185,7 +196,24 @@ def _open_rows(loop: OpenLoop) -> Iterator[list[str]]:
             f"{phase.late_p99_ms:.1f}",
             recovered,
             peak,
+            f"{loop.client_cpu_s:.1f}" if number == OVERLOAD else "",
         ]
+
+
+def _turns(loops: Sequence[OpenLoop]) -> str:
+    head = ["", "capacity before", "answered/s in the overload", "capacity after", "of the mean of both"]
+    rows = [
+        [
+            loop.contender,
+            f"{turn.capacity_before:.1f}",
+            f"{turn.answered:.1f}",
+            f"{turn.capacity_after:.1f}",
+            f"{turn.share:.3f}",
+        ]
+        for loop in loops
+        for turn in loop.turns
+    ]
+    return _table(head, rows)
 
 
 def _profile(profile: Sequence[tuple[str, float]]) -> str:

@@ -3,7 +3,6 @@
 import asyncio
 import json
 import os
-import platform
 import random
 import shlex
 import sys
@@ -20,7 +19,7 @@ import uvloop
 from rich.console import Console
 from rich.progress import Progress
 
-from benchmarks.service_process import ServiceProcess, served
+from benchmarks.service_process import ServiceProcess, machine, served
 from benchmarks.soak.crowd import Crowd, Pace
 from benchmarks.soak.report import WARM_SHARE, Phase, Report, Resources, table
 from benchmarks.soak.stayers import stayers
@@ -142,7 +141,7 @@ def main(requests: int, clients: int, stayers: int, seconds: float, output: Path
     told = {
         "date": datetime.now(UTC).isoformat(timespec="seconds"),
         "command": shlex.join(["python", "-m", "benchmarks.soak", *sys.argv[1:]]),
-        "machine": f"{os.cpu_count()} cores, {platform.machine()}",
+        "machine": machine(),
         "clients": clients,
         **asdict(report),
         "faults": faults,
