@@ -9,6 +9,7 @@ from statistics import median
 
 import numpy as np
 import pytest
+from sklearn.metrics import average_precision_score
 
 from model_training.cli import main
 from service.cli import roadcue
@@ -156,6 +157,40 @@ def test_speeds_are_those_of_the_published_run(readme: str, repository: Path) ->
     }
     assert {told.get(row[0], row[0]): row[1:] for row in rows} == expected
     assert [float(row[1]) for row in rows] == sorted((float(row[1]) for row in rows), reverse=True)
+
+
+def test_the_time_beside_the_detector_is_that_of_the_published_measurement(readme: str, repository: Path) -> None:
+    ratios = json.loads((repository / "benchmarks" / "per_frame.json").read_text())["ratios"]
+    (ratio,) = (one for one in ratios if (one["name"], one["other"]) == ("roadcue int8", "yolox_nano"))
+    (told,) = re.findall(r"the int8\s+file takes (\d\.\d\d) of its time", readme)
+    assert told == f"{1 / ratio['times_as_fast']:.2f}"
+
+
+def test_the_detector_has_the_figures_that_are_told_of_it(readme: str, streetframes: Path) -> None:
+    """Its scores, as they lie beside the frames, ranked by an independent implementation."""
+    number = r"(\d\.\d{3})"
+    told = rf"has {number}, {number}, {number} and {number} on the four labels of `four_label`,\s+{number} on average"
+    scores = {row["image"]: row for row in table(streetframes / "teacher.csv")}
+    labelled = table(streetframes / "labels.csv")
+
+    def precision(label: str, sources: set[str]) -> float:
+        known = [row for row in labelled if row["source"] in sources and row[label]]
+        truth = [int(row[label]) for row in known]
+        return float(average_precision_score(truth, [float(scores[row["image"]][label]) for row in known]))
+
+    found = [precision(label, {"stop_mbasilyan", "lisa_ts"}) for label in LABELS]
+    assert re.findall(told, readme) == [tuple(f"{value:.3f}" for value in (*found, np.mean(found)))]
+    assert f"`adas_peru` ({precision('pedestrian', {'adas_peru'}):.3f})" in readme
+
+
+def table(path: Path) -> list[dict[str, str]]:
+    with path.open(newline="", encoding="utf-8") as file:
+        return list(csv.DictReader(file))
+
+
+def test_the_pictures_are_there(readme: str) -> None:
+    pictures = ("playground", "data-report", "evaluation-report", "robustness")
+    assert all(f"](docs/images/{name}.png)" in readme for name in pictures)
 
 
 def test_commands_of_the_documents_exist_and_all_are_told(repository: Path) -> None:

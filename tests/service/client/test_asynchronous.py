@@ -71,6 +71,15 @@ async def test_frame_is_answered_with_patience(connect: Connect, time_: FakeTime
     assert {request.content for request in service.requests} == {b"of the file"}
 
 
+async def test_chance_is_another_one_each_time(time_: FakeTime) -> None:
+    refused = [refusal(429, "queue_full", "4")] * 3
+    transport = httpx.MockTransport(Service(*refused, answer()))
+    async with AsyncClient("http://service", transport=transport, clock=time_.clock, sleep=time_.asleep) as client:
+        await client.predict(b"bytes")
+    assert len(set(time_.sleeps)) == 3
+    assert all(4 <= slept_s <= 5 for slept_s in time_.sleeps)
+
+
 async def test_wait_that_would_pass_the_deadline_is_not_begun(connect: Connect, time_: FakeTime) -> None:
     with pytest.raises(Overloaded):
         await connect(Service(refusal(429, "queue_full", "3")), timeout_s=2).predict(b"bytes")

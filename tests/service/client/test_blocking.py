@@ -114,6 +114,16 @@ def test_chance_makes_the_wait_longer_than_asked_for_and_never_shorter(connect: 
     assert time_.sleeps == [4.5]
 
 
+def test_chance_is_another_one_each_time(time_: FakeTime) -> None:
+    """Clients that were refused together do not come back together: nobody has to ask for that."""
+    refused = [refusal(429, "queue_full", "4")] * 3
+    transport = httpx.MockTransport(Service(*refused, answer()))
+    with Client("http://service", transport=transport, clock=time_.clock, sleep=time_.sleep) as client:
+        client.predict(b"bytes")
+    assert len(set(time_.sleeps)) == 3
+    assert all(4 <= slept_s <= 5 for slept_s in time_.sleeps)
+
+
 def test_without_retry_after_the_waits_double_up_to_the_longest(connect: Connect, time_: FakeTime) -> None:
     client = connect(Service(httpx.ConnectError("refused")), retries=Retries(most=5, first_wait_s=1, longest_wait_s=5))
     with pytest.raises(Unreachable, match="the service cannot be reached: refused"):

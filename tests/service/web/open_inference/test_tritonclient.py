@@ -3,14 +3,16 @@
 The tiny model answers with the mean of the red and the green channel, in 0..1; its evidence grid has 2 x 3 cells.
 """
 
+import signal
 from collections.abc import Callable, Iterator
+from pathlib import Path
 
 import numpy as np
 import pytest
 from numpy.typing import NDArray
 
 from tests.service.conftest import encoded
-from tests.service.server_process import ServerProcess
+from tests.service.server_process import ServerProcess, wait_for
 from tests.tiny_model import HEIGHT, WIDTH, write_tiny_model
 
 triton = pytest.importorskip("tritonclient.http")
@@ -73,6 +75,8 @@ def test_server_tells_its_extensions(client: "triton.InferenceServerClient") -> 
 def test_metadata_and_configuration_describe_the_same_tensors(client: "triton.InferenceServerClient") -> None:
     told, configured = client.get_model_metadata("tiny"), client.get_model_config("tiny", "0.0.1")
     assert told["versions"] == ["0.0.1"]
+    assert client.get_model_metadata("tiny", "0.0.1") == told
+    assert refusal(lambda: client.get_model_metadata("tiny", "9"))[0] == "404"
     assert [(tensor["name"], tensor["datatype"], tensor["shape"]) for tensor in told["inputs"] + told["outputs"]] == [
         ("encoded_frames", "BYTES", [-1]),
         ("frames", "UINT8", [-1, 8, 12, 3]),
@@ -170,6 +174,34 @@ def test_wrong_type_is_refused_with_the_right_one(client: "triton.InferenceServe
     given = triton.InferInput("frames", list(floats.shape), "FP32").set_data_from_numpy(floats)
     message = "the input frames came as FP32; allowed is UINT8"
     assert refusal(lambda: client.infer("tiny", [given])) == ("400", message)
+
+
+def test_encoded_frames_of_wrong_type_or_shape_are_refused_with_the_right_one(
+    client: "triton.InferenceServerClient",
+) -> None:
+    numbers = triton.InferInput("encoded_frames", [1], "UINT8").set_data_from_numpy(np.zeros(1, np.uint8))
+    message = "the input encoded_frames came as UINT8; allowed is BYTES"
+    assert refusal(lambda: client.infer("tiny", [numbers])) == ("400", message)
+    pair = np.array([[encoded(0, 0, 0)] * 2], dtype=np.object_)
+    row = triton.InferInput("encoded_frames", [1, 2], "BYTES").set_data_from_numpy(pair)
+    message = "the input encoded_frames came with shape [1, 2]; allowed: [N] and [N, 1]"
+    assert refusal(lambda: client.infer("tiny", [row])) == ("400", message)
+
+
+def test_a_service_that_drains_is_live_and_not_ready(tmp_path: Path) -> None:
+    """And still answers who asks."""
+    model = write_tiny_model(tmp_path / "tiny.onnx")
+    process = ServerProcess("--model", str(model), "--device", "cpu", "--drain-seconds", "3600").ready()
+    try:
+        with triton.InferenceServerClient(process.url.removeprefix("http://")) as client:
+            assert client.is_server_ready()
+            process.process.send_signal(signal.SIGTERM)
+            wait_for(lambda: not client.is_server_ready())
+            assert client.is_server_live()
+            assert not client.is_model_ready("tiny")
+            assert client.infer("tiny", [pixel_input(pixels((255, 0, 0)))]).as_numpy("probabilities")[0, 0] == 1
+    finally:
+        process.kill()
 
 
 @pytest.mark.parametrize("shape", [(1, 3, HEIGHT, WIDTH), (HEIGHT, WIDTH, 3), (1, HEIGHT, WIDTH, 4), (1, 0, WIDTH, 3)])
