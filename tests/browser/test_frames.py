@@ -1,6 +1,7 @@
 """Frames in the playground: added in every way, answered, looked at, moved through, removed."""
 
 import base64
+import io
 from pathlib import Path
 
 import numpy as np
@@ -65,6 +66,20 @@ def test_the_evidence_of_a_chosen_label_lies_over_the_picture_where_it_is(page: 
     assert page.text("scale-label") == "Evidence of red"
     page.click("#bars button", 1)
     page.wait(lambda: page.overlay(0.5, 0.9)[3] == 0)
+
+
+def test_the_frame_itself_is_shown_and_the_overlay_covers_the_same_box(page: Page, frame_file: FrameFile) -> None:
+    """The photo as it was sent, and on the screen its colour; without evidence nothing lies over it."""
+    page.answered(frame_file("a.png", red=204, green=51, width=240, height=60))
+    page.wait(lambda: page.run("return document.getElementById('photo').complete"))
+    photo, overlay = page.element("photo"), page.element("overlay")
+    assert (photo.get_property("naturalWidth"), photo.get_property("naturalHeight")) == (240, 60)
+    assert photo.get_attribute("alt") == "a.png"
+    assert photo.rect == overlay.rect
+    for name in ("object-fit", "object-position", "padding", "border-width"):
+        assert photo.value_of_css_property(name) == overlay.value_of_css_property(name), name
+    screen = Image.open(io.BytesIO(page.element("picture").screenshot_as_png)).convert("RGB")
+    assert screen.getpixel((screen.width // 2, screen.height // 2)) == pytest.approx((204, 51, 0), abs=3)
 
 
 def test_the_overlay_covers_the_picture_exactly_and_its_opacity_is_set(page: Page, frame_file: FrameFile) -> None:
@@ -177,6 +192,17 @@ def test_the_keyboard_reaches_and_does_everything(page: Page, frame_file: FrameF
     page.press(Keys.ARROW_RIGHT, Keys.DELETE)
     page.wait(lambda: page.shown() == ["0.png"])
     assert page.run("return document.activeElement.textContent").startswith("0.png")
+
+
+@pytest.mark.parametrize("key", ["o", "O"])
+def test_the_key_o_adds_images(page: Page, key: str) -> None:
+    """What it opens is the system's dialog, which is kept shut here."""
+    page.run("""document.getElementById('pick-images').addEventListener('click', (event) => {
+          event.preventDefault();
+          window.wasOpened = true;
+        });""")
+    page.press(key)
+    assert page.run("return window.wasOpened")
 
 
 def test_tab_goes_through_the_page_in_its_order_and_the_focus_is_visible(page: Page, frame_file: FrameFile) -> None:

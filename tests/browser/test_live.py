@@ -2,15 +2,19 @@
 
 import csv
 import io
+import json
 from pathlib import Path
 
 import cv2
 import numpy as np
 import pytest
 from selenium import webdriver
+from selenium.webdriver.common.keys import Keys
 from selenium.webdriver.support.ui import Select
 
 from service.settings import Settings
+from service.web.problem_documents import DETAILS
+from service.web.problems import KINDS, problem_object
 from tests.browser.page import Page
 from tests.browser.served import served
 from tests.service.conftest import GatedSession, gated_load
@@ -38,6 +42,26 @@ def video(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def seek(page: Page, seconds: float) -> None:
     """Hold the film at a moment."""
     page.run("const film = document.getElementById('film'); film.pause(); film.currentTime = arguments[0]", seconds)
+
+
+def catch_downloads(page: Page) -> None:
+    """Keep what is written, by name, in place of the browser's downloads."""
+    page.run("""const {createObjectURL} = URL, blobs = {};
+        window.written = {};
+        URL.createObjectURL = (blob) => {
+          const url = createObjectURL.call(URL, blob);
+          blobs[url] = blob;
+          return url;
+        };
+        HTMLAnchorElement.prototype.click = function () {
+          blobs[this.href].text().then((text) => { window.written[this.download] = text; });
+        };""")
+
+
+def written(page: Page, name: str) -> str:
+    """The text of a file that is written, once it is."""
+    page.wait(lambda: page.run("return arguments[0] in window.written", name))
+    return str(page.run("return window.written[arguments[0]]", name))
 
 
 def found(page: Page) -> list[str]:
@@ -69,6 +93,13 @@ def test_a_video_that_is_held_is_answered_where_it_is_held_and_a_frame_can_be_ke
     page.wait(lambda: found(page) == ["stop sign"])
     seek(page, 0.5)
     page.wait(lambda: found(page) == ["red"])
+    catch_downloads(page)
+    page.click("#timeline-json")
+    told = json.loads(written(page, "roadcue-timeline.json"))
+    assert told["source"] == "drive.webm"
+    held = {sample["seconds"]: sample for sample in told["samples"]}
+    assert (held[0.5]["labels"], held[3.5]["labels"]) == (["red"], ["stop_sign"])
+    assert held[3.5]["probabilities"] == pytest.approx({"red": 0, "stop_sign": 1}, abs=0.05)
     page.click("#keep")
     assert page.shown() == ["drive.webm 00:00.50.jpg"]
     page.press("1")
@@ -97,22 +128,127 @@ def test_the_newest_frame_wins_and_none_queue_up(
         page.click("#stop")
 
 
+def test_after_a_wait_the_frame_that_is_sent_is_the_newest(
+    browser: webdriver.Chrome, settings: Settings, video: Path, gated: GatedSession
+) -> None:
+    """The service holds the first frame while the film goes from red to its green end: no red one follows."""
+    with served(settings, gated_load(gated)) as url:
+        page = Page(browser, url)
+        page.run("""const asked = window.fetch, pixel = new OffscreenCanvas(1, 1).getContext('2d');
+            window.sent = [];
+            window.fetch = async (path, options) => {
+              if (options.body) {
+                pixel.drawImage(await createImageBitmap(options.body.get('file')), 0, 0);
+                const [red, green] = pixel.getImageData(0, 0, 1, 1).data;
+                window.sent.push(red > green ? 'red' : 'green');
+              }
+              return asked(path, options);
+            };""")
+        page.element("pick-video").send_keys(str(video))
+        seek(page, 0)
+        Select(page.element("rate")).select_by_value("30")
+        page.wait(lambda: gated.entered.acquire(blocking=False))
+        page.run("document.getElementById('film').play()")
+        page.wait(lambda: page.run("return document.getElementById('film').ended"))
+        assert page.run("return window.sent") == ["red"]
+        gated.gate.set()
+        page.wait(lambda: page.run("return window.sent.length") > 1)
+        assert page.run("return window.sent") == ["red", "green"]
+
+
+def test_as_many_frames_are_sent_a_second_as_were_asked_for(page: Page, video: Path) -> None:
+    """Six within 1.25 seconds are beyond two a second; more than one second between two of them is below it."""
+    answer = {
+        "frames": [{"name": "a", "width": 9, "height": 6, "probabilities": {"red": 1}, "labels": ["red"]}],
+        "model": {"name": "tiny", "version": "0.0.1"},
+        "timing_ms": {"decode": 1, "queue": 1, "inference": 1, "total": 3},
+    }
+    page.run(
+        """const [answer] = arguments;
+        document.getElementById('film').loop = true;
+        window.sentS = [];
+        window.fetch = async (path, {signal}) => {
+          signal.throwIfAborted();
+          window.sentS.push(performance.now() / 1000);
+          return Response.json(answer);
+        };""",
+        answer,
+    )
+
+    def sent_s() -> list[float]:
+        return list(page.run("return window.sentS"))
+
+    def is_fast(instants: list[float]) -> bool:
+        return any(sixth - first < 1.25 for first, sixth in zip(instants, instants[5:], strict=False))
+
+    page.element("pick-video").send_keys(str(video))
+    Select(page.element("rate")).select_by_value("10")
+    page.wait(lambda: is_fast(sent_s()))
+    Select(page.element("rate")).select_by_value("0.5")
+    page.click("#stop")
+    page.run("window.sentS = []")
+    page.element("pick-video").send_keys(str(video))
+    page.wait(lambda: len(sent_s()) == 3)
+    first, second, third = sent_s()
+    assert second - first > 1
+    assert third - second > 1
+
+
+def test_a_problem_is_told_while_the_film_is_held_and_goes_when_the_service_takes_the_frame(
+    page: Page, video: Path
+) -> None:
+    problem = problem_object(KINDS["queue_full"], DETAILS["queue_full"], "/predict")
+    page.run(
+        """const [problem] = arguments, asked = window.fetch;
+        window.refuses = true;
+        window.fetch = async (...given) => window.refuses ? Response.json(problem, {status: 429}) : asked(...given);""",
+        problem,
+    )
+    page.element("pick-video").send_keys(str(video))
+    seek(page, 3.5)
+    page.wait(lambda: page.text("live-state") == f"Queue full: {DETAILS['queue_full']}")
+    assert not page.element("keep").is_enabled()
+    page.run("window.refuses = false")
+    page.wait(lambda: found(page) == ["stop sign"])
+    page.wait(lambda: "answered" in page.text("live-state"))
+    assert page.element("keep").is_enabled()
+
+
+@pytest.mark.parametrize("focused", ["body", "#film"])
+def test_escape_stops_the_video(page: Page, video: Path, focused: str) -> None:
+    page.element("pick-video").send_keys(str(video))
+    page.wait(lambda: page.element("keep").is_enabled())
+    page.run("document.activeElement.blur(); document.querySelector(arguments[0]).focus()", focused)
+    page.press(Keys.ESCAPE)
+    assert page.run("return document.body.dataset.view") == "empty"
+    assert page.run("return document.getElementById('film').src") == ""
+
+
+def test_escape_stops_the_camera(page: Page) -> None:
+    page.click("#camera")
+    page.wait(lambda: page.element("keep").is_enabled())
+    page.run("window.tracks = document.getElementById('film').srcObject.getTracks()")
+    page.press(Keys.ESCAPE)
+    assert page.run("return window.tracks.map((track) => track.readyState)") == ["ended"]
+    assert page.run("return document.body.dataset.view") == "empty"
+
+
 def test_the_camera_is_watched_until_it_is_stopped_and_its_samples_can_be_kept(page: Page) -> None:
-    page.run("""HTMLAnchorElement.prototype.click = () => {};
-        const {createObjectURL} = URL;
-        URL.createObjectURL = (blob) => {
-          blob.text().then((text) => { window.written = text; });
-          return createObjectURL.call(URL, blob);
-        };""")
+    catch_downloads(page)
     page.click("#camera")
     page.wait(lambda: page.element("keep").is_enabled())
     assert page.text("frame-name") == "Camera"
     page.run("window.tracks = document.getElementById('film').srcObject.getTracks()")
-    page.click("#timeline-csv")
-    page.wait(lambda: page.run("return window.written"))
-    header, first = page.run("return window.written").splitlines()[:2]
-    assert header == "seconds,red,stop_sign,labels"
-    assert all(0 <= float(value) <= 1 for value in first.split(",")[1:3])
+    page.run("for (const form of ['csv', 'json']) document.getElementById(`timeline-${form}`).click()")
+    rows = list(csv.DictReader(io.StringIO(written(page, "roadcue-timeline.csv"))))
+    assert list(rows[0]) == ["seconds", "red", "stop_sign", "labels"]
+    assert all(0 <= float(row[key]) <= 1 for row in rows for key in ("red", "stop_sign"))
+    told = json.loads(written(page, "roadcue-timeline.json"))
+    assert (told["source"], told["model"]) == ("Camera", {"name": "tiny", "version": "0.0.1"})
+    assert told["thresholds"] == {"red": 0.5, "stop_sign": 0.5}
+    assert [sample["probabilities"] for sample in told["samples"]] == [
+        {key: float(row[key]) for key in ("red", "stop_sign")} for row in rows
+    ]
     page.click("#stop")
     assert page.run("return window.tracks.map((track) => track.readyState)") == ["ended"]
     assert page.run("return document.body.dataset.view") == "empty"

@@ -4,6 +4,8 @@
 //   answer     as service.js tells it        problem    as the API tells it
 //   refusal    {problem, untilMs} while the service asked to come back later
 
+import { isPassing } from "./patience.js";
+
 export class Frames extends EventTarget {
   #frames = new Map();
   #made = 0;
@@ -56,6 +58,4 @@ export class Frames extends EventTarget {
 }
 
 export const isOpen = ({ state }) => state === "waiting" || state === "sending";
-// What the service said of the frame itself stays true however often it is asked.
-const isPassing = ({ status }) => status === 0 || status === 408 || status === 429 || status >= 500;
 export const canRetry = ({ state, problem }) => state === "cancelled" || (state === "failed" && isPassing(problem));

@@ -1,7 +1,7 @@
 // Frames of a playing video or camera, at most so many a second: one under way at a time, and always the newest.
 
 import { predict } from "./service.js";
-import { pause, waitS } from "./patience.js";
+import { isPassing, pause, waitS } from "./patience.js";
 
 const LONGER_SIDE_PX = 1280;
 const QUALITY = 0.9;
@@ -69,6 +69,8 @@ export class LiveFrames {
     } catch (error) {
       if (!error.problem) throw error;
       this.#hear.onProblem(error.problem);
+      // A film that is held shows no other frame: this one is asked about again.
+      if (isPassing(error.problem)) this.#seen = -1;
       await pause(Math.min(PAUSE_AT_MOST_S, waitS(error, 1, 0) ?? 1), signal);
     }
   }

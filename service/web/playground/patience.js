@@ -7,6 +7,8 @@ const LONGEST_S = 15;
 const GIVES_UP_MS = 120_000;
 const CONNECTION_TRIES = 4;
 
+// What the service said of a frame or request stays true however often it is asked, as does that a file is gone.
+export const isPassing = ({ code, status }) => code !== "file_gone" && (status === 0 || status === 408 || status === 429 || status >= 500);
 const isRetried = ({ code, status }) => !NEVER.includes(code) && (RETRIED.includes(code) || RETRIED_STATUS.includes(status));
 
 // Seconds until the next try, or null for none. tries: how many have failed; sinceMs: how long ago the first one did.

@@ -1,5 +1,7 @@
 // The service's API as the page needs it. Every failure is a ServiceProblem: the API's own, or one that the page tells.
 
+import { isPassing } from "./patience.js";
+
 export class ServiceProblem extends Error {
   // problem: {code, title, status, detail}; retryAfterS: what the service asked for, or null
   constructor(problem, retryAfterS = null) {
@@ -9,23 +11,32 @@ export class ServiceProblem extends Error {
 }
 
 // What a person can do about a problem; the other half of the API's own table (/problems/<code>).
+const SMALLER = "Save it smaller or more strongly compressed.";
+const BUSY = "The service is busy: try again in a moment.";
 const REMEDIES = {
   connection_lost: "Check that the service is running and can be reached, then try again.",
   file_gone: "Add the file again.",
-  frame_too_large: "Save it smaller or more strongly compressed.",
+  frame_too_large: SMALLER,
+  request_too_large: SMALLER,
+  http_413: SMALLER,
   too_many_pixels: "Scale the image down.",
-  request_too_large: "Save it smaller or more strongly compressed.",
   unsupported_image: "Save it as JPEG, PNG or WebP.",
   damaged_image: "Check that the file opens in an image viewer, or copy it again.",
+  header_too_large: "Clear the cookies of this site, then reload the page and add the file again.",
   upload_timeout: "The connection is slow: try again, or save the image smaller.",
-  uploads_full: "The service is busy: try again in a moment.",
-  queue_full: "The service is busy: try again in a moment.",
-  deadline_exceeded: "The service is busy: try again in a moment.",
+  uploads_full: BUSY,
+  queue_full: BUSY,
+  deadline_exceeded: BUSY,
   not_ready: "The service is starting: try again in a moment.",
   draining: "The service is being stopped: try again once it is back.",
-  startup_failed: "The service could not start; its log says why.",
+  startup_failed: "The service could not start; its log says why. Try again once it runs.",
+  page_failed: "Try again, or reload the page and add the file again.",
+  internal_error: "The service failed here: try again; if it stays so, its log says why.",
 };
-export const remedyOf = ({ code }) => REMEDIES[code] ?? "Try again; if it stays so, the service's log says more.";
+// Of all else: a request that was wrong, by the doing of the page or of a proxy, stays wrong when it is sent again.
+const RELOAD = "Reload the page and add the file again; if it stays so, a proxy may change what the page sends.";
+const AGAIN = "Try again; if it stays so, the service's log says more.";
+export const remedyOf = (problem) => REMEDIES[problem.code] ?? (isPassing(problem) ? AGAIN : RELOAD);
 
 // A proxy in between answers in HTML; its status is all that is told.
 const FOREIGN_TITLES = { 413: "Too large", 429: "Too many requests", 502: "Bad gateway", 503: "Unavailable", 504: "Gateway timeout" };

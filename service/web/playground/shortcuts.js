@@ -17,7 +17,7 @@ export function listenToKeys(actions) {
 function isTaken({ target, key }) {
   if (target.matches(FIELDS)) {
     if (key === "Escape") target.blur();
-    return true;
+    return key !== "Escape" || !target.matches("video"); // a film has no use for Escape
   }
   return target.matches("input[type=range]") && key.startsWith("Arrow");
 }
