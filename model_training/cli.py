@@ -7,7 +7,7 @@ import click
 from model_training.errors import TrainingError
 from service import __version__
 from service.errors import StartupError
-from service.lazy_commands import lazy_commands
+from service.lazy_commands import InterruptibleCommands, lazy_commands
 from service.shell_completion import completion_command
 
 # What `roadcue-train --help` says of each, so that it need not import PyTorch; a test holds it to the command's own.
@@ -24,7 +24,7 @@ SUBCOMMANDS = {
 }
 
 
-class _Commands(click.Group):
+class _Commands(InterruptibleCommands):
     """Prints errors that we raise on purpose as one line, and exits with code 1."""
 
     def invoke(self, ctx: click.Context) -> Any:
@@ -41,7 +41,7 @@ class _Commands(click.Group):
         "completion": completion_command("roadcue-train"),
     },
     context_settings={"help_option_names": ["-h", "--help"], "show_default": True},
-    epilog="Exit codes: 0 done; 1 failed; 2 wrong arguments.",
+    epilog="Exit codes: 0 done; 1 failed; 2 wrong arguments; 130 stopped by Ctrl-C.",
 )
 @click.version_option(__version__, prog_name="roadcue-train")
 def main() -> None:

@@ -21,9 +21,10 @@ def untracked(items: Iterable[Item], description: str, total: int) -> Iterable[I
 
 
 def tracked_on(console: Console) -> Tracking:
-    """A Tracking with a bar on `console`; the bar goes when its items end."""
+    """A Tracking with a bar on `console`, where that is a terminal; the bar goes when its items end."""
 
     def tracked(items: Iterable[Item], description: str, total: int) -> Iterable[Item]:
-        return track(items, description, total=total, console=console, transient=True)
+        shown = console.is_terminal
+        return track(items, description, total=total, console=console, transient=True, disable=not shown)
 
     return tracked

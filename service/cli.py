@@ -11,7 +11,7 @@ import click
 
 from service import __version__
 from service.errors import RoadcueError
-from service.lazy_commands import lazy_commands
+from service.lazy_commands import InterruptibleCommands, lazy_commands
 
 # What `roadcue --help` says of each, so that it need not import ONNX Runtime; a test holds it to the command's own.
 SUBCOMMANDS = {
@@ -26,6 +26,7 @@ SUBCOMMANDS = {
 
 
 @click.group(
+    cls=InterruptibleCommands,
     commands=lazy_commands("service.commands", SUBCOMMANDS),
     context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 120},
     epilog="Exit codes: 0 done; 1 failed; 2 wrong arguments; 130 stopped by Ctrl-C.",

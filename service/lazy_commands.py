@@ -1,10 +1,25 @@
-"""Subcommands whose modules are imported when they are called, so that help does not wait for heavy libraries."""
+"""Subcommands that Ctrl-C stops, whose modules are imported when they are called: help does not wait for libraries."""
 
 from functools import cached_property
 from importlib import import_module
-from typing import Any
+from typing import Any, Final
 
 import click
+
+INTERRUPTED: Final = 130  # 128 + SIGINT, as shells count
+
+
+class InterruptibleCommands(click.Group):
+    """Subcommands that end with code 130 where Ctrl-C stops them; a KeyboardInterrupt may have words of its own."""
+
+    def invoke(self, ctx: click.Context) -> Any:
+        """What the subcommand returns."""
+        try:
+            return super().invoke(ctx)
+        except KeyboardInterrupt as stop:
+            # The first line ends the one on which the terminal shows ^C.
+            click.echo(f"\n{str(stop) or 'Stopped'}", err=True)
+            ctx.exit(INTERRUPTED)
 
 
 class LazyCommand(click.Command):

@@ -83,12 +83,13 @@ def test_the_example_runs_and_leaves_what_its_table_says(document: str, told: di
         "red_light",
         "green_light",
     ]
-    assert "probabilities differ from the network's by at most" in told["verify"]
+    assert '"largest_differences"' in told["verify"]
 
 
 def test_each_command_of_the_example_names_the_next_one(told: dict[str, str]) -> None:
     assert "roadcue-train train lights.toml" in told["data"]
     assert "roadcue-train export runs/lights lights.toml" in told["train"]
+    assert [name for name in told if "\nNext: roadcue" not in told[name]] == ["inspect"]
 
 
 def test_the_shown_table_is_read_as_it_says(document: str, tmp_path: Path) -> None:

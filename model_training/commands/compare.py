@@ -1,16 +1,18 @@
 """roadcue-train compare: one network on all labels against one network per label."""
 
 from collections.abc import Mapping
+from dataclasses import asdict, dataclass
 from pathlib import Path
 
 import click
 from rich.console import Console
-from rich.progress import track
 from rich.table import Table
 
-from model_training import checkpoints, data_description, recipes
+from model_training import checkpoints, recipes
+from model_training.commands import labelled_data
 from model_training.commands.arguments import DATA, FILE, FOLDER, TEST_SETS, check_empty, chosen_test_sets, quoted
 from model_training.commands.device import DEVICE, training_device
+from model_training.commands.result import print_result
 from model_training.commands.train import changed
 from model_training.comparison.costs import frame_times, parameters_of
 from model_training.comparison.plan import CONTROLS, Plan, planned
@@ -22,13 +24,42 @@ from model_training.comparison.runs import Runs
 from model_training.errors import InvalidConfiguration
 from model_training.label_table import LabelTable
 from model_training.markdown import fill_in
+from model_training.tracking import tracked_on
 from model_training.training_progress import in_turn, shown
+
+
+@dataclass(frozen=True, slots=True)
+class ArmWork:
+    """What is to be trained for one arm in one setting with each seed."""
+
+    trunk: str
+    fraction: float
+    arm: str
+    networks_per_seed: int
+    parameters: int
+
+
+@dataclass(frozen=True, slots=True)
+class Work:
+    """What a comparison is going to train; arms share networks, so there are fewer than theirs together."""
+
+    seeds: tuple[int, ...]
+    arms: tuple[ArmWork, ...]
+    networks: int
+    frames_per_network: int
+    frames: int
 
 
 @click.command("compare")
 @DATA
 @click.option("--recipe", "recipe_name", default="comparison", help=f"One of: {', '.join(recipes.RECIPES)}.")
-@click.option("--set", "changes", multiple=True, metavar="KEY=VALUE", help="Change the recipe: epochs=3, height=256.")
+@click.option(
+    "--set",
+    "changes",
+    multiple=True,
+    metavar="KEY=VALUE",
+    help="Change the recipe: epochs=3, height=256.  [default: none]",
+)
 @click.option("--output", type=FOLDER, default=Path("runs/comparison"), help="Folder of the comparison.")
 @click.option("--seeds", type=click.IntRange(min=1), default=3, help="Seeds, from the recipe's on; each splits anew.")
 @click.option("--fractions", default="0.25,0.5,1", help="Shares of the labelled scenes to learn from, ascending.")
@@ -40,7 +71,9 @@ from model_training.training_progress import in_turn, shown
 @click.option("--report-only", is_flag=True, help="Write the results of what has finished anew, and train nothing.")
 @click.option("--test", "tests", is_flag=True, help="Report test rows too; nothing is chosen by them.")
 @TEST_SETS
-@click.option("--document", type=FILE, help="Markdown file to put the results into, between its marks.")
+@click.option(
+    "--document", type=FILE, help="Markdown file to put the results into, between its marks.  [default: none]"
+)
 def command(
     data: Path,
     recipe_name: str,
@@ -70,7 +103,7 @@ def command(
         return
     if not dry_run:
         _check_folder(output, resume)
-    table, _ = data_description.load(data)
+    table, _ = labelled_data.read(data, console)
     wanted = planned(
         changed(recipes.recipe(recipe_name), table.labels, changes),
         seeds,
@@ -80,14 +113,16 @@ def command(
         chosen_test_sets(test_sets, table) if tests or test_sets else {},
     )
     rows = {seed: SeedRows.of(wanted, table, seed) for seed in wanted.seeds}
-    _print_plan(wanted, table, rows)
+    work = _work(wanted, table, rows)
     if dry_run:
+        print_result(asdict(work), lambda: _say(work, Console()))
         return
+    _say(work, console)
     if resume:
         checkpoints.check_same(output, wanted.configuration, Plan.load(output).configuration)
     _train(Runs(wanted, table, data_digest(table), output, training_device(device)), rows, console)
     _report(wanted, output, document, console)
-    click.echo(f"Next: look at {quoted(output / PLOT)}; --report-only writes it anew")
+    click.echo(f"Next: look at {quoted(output / PLOT)}; --report-only writes it anew", err=True)
 
 
 def _check_folder(folder: Path, resume: bool) -> None:
@@ -105,7 +140,7 @@ def _train(runs: Runs, rows: Mapping[int, SeedRows], console: Console) -> None:
         with shown(cell.labels, console) as observer:
             runs.train(cell, rows[cell.seed], observer)
     if runs.plan.test_sets:
-        for cell in track(runs.plan.cells(), "networks on test rows", console=console):
+        for cell in tracked_on(console)(runs.plan.cells(), "networks on test rows", len(runs.plan.cells())):
             runs.score_test(cell)
 
 
@@ -118,7 +153,9 @@ def _report(plan: Plan, output: Path, document: Path | None, console: Console) -
     save_plot(results, output / PLOT)
     if document is not None:
         _into(document, text, results)
-    click.echo(f"{text}\nWritten: {', '.join(str(output / name) for name in (RESULTS, MARKDOWN, PLOT))}")
+    written = [output / name for name in (RESULTS, MARKDOWN, PLOT)]
+    print_result({**dict(results), "written": written}, lambda: click.echo(text))
+    click.echo(f"Written: {', '.join(map(str, written))}", err=True)
 
 
 def _into(document: Path, text: str, results: Results) -> None:
@@ -128,20 +165,29 @@ def _into(document: Path, text: str, results: Results) -> None:
     fill_in(document, f"![average precision and paired differences]({plot.name})\n\n{text}", MARK)
 
 
-def _print_plan(plan: Plan, table: LabelTable, rows: Mapping[int, SeedRows]) -> None:
+def _work(plan: Plan, table: LabelTable, rows: Mapping[int, SeedRows]) -> Work:
     parameters = {trunk: parameters_of(plan, trunk) for trunk in dict.fromkeys(s.trunk for s in plan.settings())}
-    tabled = Table("trunk", "scenes", "arm", "networks a seed", "parameters")
+    arms = []
     for setting in plan.settings():
         for arm in setting.arms:
             cells = plan.networks(setting, arm, plan.seeds[0])
             total = sum(parameters[setting.trunk][len(cell.labels)] for cell in cells)
-            tabled.add_row(setting.trunk, f"{setting.fraction:.0%}", arm, str(len(cells)), f"{total:,}")
-    Console().print(tabled)
+            arms.append(ArmWork(setting.trunk, setting.fraction, arm, len(cells), total))
     frames = sum(len(rows[cell.seed].of_cell(cell).train) for cell in plan.cells())
     each = frames_per_network(plan.configuration, table)
-    click.echo(
-        f"{len(plan.cells())} networks (arms share some) over {len(plan.seeds)} seeds; {each:,} frames a network, "
-        f"with the same entries fewer; {frames:,} frames in all"
+    return Work(plan.seeds, tuple(arms), len(plan.cells()), each, frames)
+
+
+def _say(work: Work, console: Console) -> None:
+    tabled = Table("trunk", "scenes", "arm", "networks a seed", "parameters")
+    for one in work.arms:
+        tabled.add_row(one.trunk, f"{one.fraction:.0%}", one.arm, str(one.networks_per_seed), f"{one.parameters:,}")
+    console.print(tabled)
+    console.print(
+        f"{work.networks} networks (arms share some) over {len(work.seeds)} seeds; {work.frames_per_network:,} frames "
+        f"a network, with the same entries fewer; {work.frames:,} frames in all",
+        highlight=False,
+        soft_wrap=True,
     )
 
 

@@ -1,5 +1,6 @@
 """roadcue-train evaluate: a model file on held-out rows, as figures and as a page."""
 
+import json
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -10,7 +11,7 @@ from numpy.typing import NDArray
 from rich.console import Console
 from rich.table import Table
 
-from model_training import data_description
+from model_training.commands import labelled_data
 from model_training.commands.arguments import (
     DATA,
     EXISTING_FOLDER,
@@ -20,8 +21,10 @@ from model_training.commands.arguments import (
     TEST_SETS,
     check_free,
     chosen_test_sets,
+    quoted,
 )
 from model_training.commands.measured_file import print_figures
+from model_training.commands.result import print_result
 from model_training.commands.trained_run import TrainedRun
 from model_training.errors import InvalidConfiguration
 from model_training.evaluation_report.page import save_page
@@ -39,11 +42,15 @@ from service.inference.artifact import Artifact
 @TEST_SETS
 @click.option("--output", type=FILE_TO_WRITE, default=Path("evaluation-report.html"), help="HTML page to write.")
 @click.option("--overwrite", is_flag=True, help="Replace the page if it is there.")
-@click.option("--json", "as_json", is_flag=True, help="Print JSON instead of tables.")
+@click.option("--json", "as_json", is_flag=True, help="Print the figures as JSON on a terminal too, as in a pipe.")
 @click.option(
-    "--run", type=EXISTING_FOLDER, help="Run that the file was exported from: its held-out rows are measured too."
+    "--run",
+    type=EXISTING_FOLDER,
+    help="Run that the file was exported from: its held-out rows are measured too.  [default: none]",
 )
-@click.option("--yardstick", type=FILE, help="CSV of another model's scores (image, LABEL...) to compare with.")
+@click.option(
+    "--yardstick", type=FILE, help="CSV of another model's scores (image, LABEL...) to compare with.  [default: none]"
+)
 @click.option(
     "--part",
     "parts",
@@ -52,7 +59,9 @@ from service.inference.artifact import Artifact
     default=QUICK_PARTS,
     help="Beside figures and curves: what to measure. Robustness takes as long as 41 times the figures.",
 )
-@click.option("--seed", type=click.IntRange(min=0), default=0, help="Of the noise and rain that are put into frames.")
+@click.option(
+    "--seed", type=click.IntRange(min=0), default=0, help="Seed of the noise and rain that are put into frames."
+)
 def command(
     model: Path,
     data: Path,
@@ -72,21 +81,20 @@ def command(
     beside the test.
     """
     check_free(output, overwrite)
-    table, _ = data_description.load(data)
+    console = Console(stderr=True)
+    table, _ = labelled_data.read(data, console)
     chosen = chosen_test_sets(test_sets, table)
     if not chosen:
         raise InvalidConfiguration("the data has no test rows: give some of its sources or rows split = test")
     served = ServedModel.about(Artifact.read(model), table, torch.get_num_threads())
     scores = (yardstick.stem, read_teacher(yardstick, table).scores_NL) if yardstick else None
     request = Request(chosen, _held_out(run, table), _asked(parts), scores, seed)
-    tracking = tracked_on(Console(stderr=True))
+    tracking = tracked_on(console)
     report = evaluation_report(served, table, request, tracking)
     save_page(report, served, output, tracking)
-    if as_json:
-        click.echo(report.to_json())
-        return
-    _print(report, Console())
-    click.echo(f"Written: {output}")
+    document = {**json.loads(report.to_json()), "written": [output]}
+    print_result(document, lambda: _print(report, Console()), as_json)
+    click.echo(f"Written: {output}\nNext: roadcue serve --model {quoted(model)}", err=True)
 
 
 def _asked(parts: Sequence[str]) -> tuple[str, ...]:

@@ -1,6 +1,7 @@
 """roadcue-train experiment: what each ingredient of training brings."""
 
 from collections.abc import Mapping
+from dataclasses import asdict, dataclass
 from pathlib import Path
 
 import click
@@ -8,8 +9,10 @@ from rich.console import Console
 from rich.table import Table
 
 from model_training import data_description, recipes
+from model_training.commands import labelled_data
 from model_training.commands.arguments import CLASSES, DATA, DETECTOR, FILE, FOLDER, TEACHER, check_empty, quoted
 from model_training.commands.device import DEVICE, training_device
+from model_training.commands.result import print_result
 from model_training.commands.train import imitated_detector
 from model_training.comparison.rows import data_digest
 from model_training.configuration import with_changes
@@ -29,6 +32,28 @@ from model_training.teacher.cells import DetectorCells
 from model_training.training_progress import in_turn, shown
 
 
+@dataclass(frozen=True, slots=True)
+class ArmWork:
+    """What one arm changes, and how large its network is."""
+
+    name: str
+    changes: Mapping[str, object]
+    teacher: str
+    parameters: int
+
+
+@dataclass(frozen=True, slots=True)
+class Work:
+    """What experiments are going to train, and on how many rows of a seed each run is measured."""
+
+    seeds: tuple[int, ...]
+    arms: tuple[ArmWork, ...]
+    runs: int
+    frames_per_run: int
+    frames: int
+    held_out_rows: int
+
+
 @click.command("experiment")
 @click.argument("plan", type=FILE)
 @DATA
@@ -43,7 +68,8 @@ from model_training.training_progress import in_turn, shown
 @click.option(
     "--document",
     type=FILE,
-    help="Markdown file to put the results into, between its marks, which bear the name of PLAN without its ending.",
+    help="Markdown file to put the results into, between its marks, which bear the name of PLAN without its ending.  "
+    "[default: none]",
 )
 def command(
     plan: Path,
@@ -72,18 +98,20 @@ def command(
         Plan.load(output)
     elif not dry_run:
         check_empty(output)
-    table, _ = data_description.load(data)
+    table, _ = labelled_data.read(data, console)
     teacher = teacher or data_description.teacher(data)
     wanted = _planned(plan, table, teacher)
     to_imitate = _imitated(detector, classes, wanted)
     rows = {seed: SeedRows.of(wanted, table, teacher, seed) for seed in wanted.seeds}
-    _print_plan(wanted, rows)
+    work = _work(wanted, rows)
     if dry_run:
+        print_result(asdict(work), lambda: _say(work, Console()))
         return
+    _say(work, console)
     runs = Runs(wanted, table, data_digest(table), output, training_device(device), to_imitate)
     _train(runs, rows, console)
     _report(wanted, output, plan.stem, document, console)
-    click.echo(f"Next: look at {quoted(output / MARKDOWN)}; --report-only writes it anew")
+    click.echo(f"Next: look at {quoted(output / MARKDOWN)}; --report-only writes it anew", err=True)
 
 
 def _planned(file: Path, table: LabelTable, teacher: Path | None) -> Plan:
@@ -129,20 +157,34 @@ def _report(plan: Plan, output: Path, mark: str, document: Path | None, console:
     (output / MARKDOWN).write_text(text, encoding="utf-8")
     if document is not None:
         fill_in(document, text, mark)
-    click.echo(f"{text}\nWritten: {', '.join(str(output / name) for name in (RESULTS, MARKDOWN))}")
+    written = [output / name for name in (RESULTS, MARKDOWN)]
+    print_result({**dict(results), "written": written}, lambda: click.echo(text))
+    click.echo(f"Written: {', '.join(map(str, written))}", err=True)
 
 
-def _print_plan(plan: Plan, rows: Mapping[int, SeedRows]) -> None:
-    tabled = Table("change", "sets", "teacher says", "parameters")
-    for arm in plan.arms:
-        values = ", ".join(f"{key} = {value}" for key, value in arm.changes.items())
-        tabled.add_row(arm.name, values, arm.teacher, f"{_parameters(arm):,}")
-    Console().print(tabled)
+def _work(plan: Plan, rows: Mapping[int, SeedRows]) -> Work:
     each = [len(rows[seed].of_arm(plan.base).train) for seed in plan.seeds]
-    runs = len(plan.arms) * len(plan.seeds)
-    click.echo(
-        f"{runs} runs over {len(plan.seeds)} seeds; {each[0]:,} frames a run, {sum(each) * len(plan.arms):,} in all; "
-        f"measured on {len(rows[plan.seeds[0]].held_out):,} held-out rows a seed"
+    return Work(
+        seeds=plan.seeds,
+        arms=tuple(ArmWork(arm.name, arm.changes, arm.teacher, _parameters(arm)) for arm in plan.arms),
+        runs=len(plan.arms) * len(plan.seeds),
+        frames_per_run=each[0],
+        frames=sum(each) * len(plan.arms),
+        held_out_rows=len(rows[plan.seeds[0]].held_out),
+    )
+
+
+def _say(work: Work, console: Console) -> None:
+    tabled = Table("change", "sets", "teacher says", "parameters")
+    for arm in work.arms:
+        values = ", ".join(f"{key} = {value}" for key, value in arm.changes.items())
+        tabled.add_row(arm.name, values, arm.teacher, f"{arm.parameters:,}")
+    console.print(tabled)
+    console.print(
+        f"{work.runs} runs over {len(work.seeds)} seeds; {work.frames_per_run:,} frames a run, {work.frames:,} in all; "
+        f"measured on {work.held_out_rows:,} held-out rows a seed",
+        highlight=False,
+        soft_wrap=True,
     )
 
 

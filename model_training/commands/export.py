@@ -7,9 +7,11 @@ from pathlib import Path
 import click
 import numpy as np
 import torch
+from rich.console import Console
 
 from model_training import data_description
 from model_training.calibration import calibrate, calibrated
+from model_training.commands import labelled_data
 from model_training.commands.arguments import (
     DATA,
     FILE,
@@ -21,17 +23,19 @@ from model_training.commands.arguments import (
     quoted,
 )
 from model_training.commands.measured_file import measured, print_figures
+from model_training.commands.result import print_result
 from model_training.commands.trained_run import TrainedRun
-from model_training.commands.verify import VERIFIED_FRAMES, say
+from model_training.commands.verify import VERIFIED_FRAMES, say, verified
 from model_training.evaluation import network_logits, rows_from
 from model_training.held_out import HeldOut
 from model_training.model_card import model_card
 from model_training.onnx_export import Identity, ServedNetwork, describe, export, with_figures
-from model_training.parity import LARGEST_MAP_DIFFERENCE, verify
+from model_training.parity import LARGEST_MAP_DIFFERENCE, Parity, verify
 from model_training.thresholds import FORM, rules, thresholds
+from model_training.tracking import tracked_on
 from model_training.training_rows import TrainingRows
 from model_training.variants.judging import VARIANTS, Variant, VariantMaker, VariantPrecision, unproven_path
-from service.inference.artifact import Artifact, ThresholdRule, variant_path
+from service.inference.artifact import Artifact, Figure, ThresholdRule, variant_path
 
 
 @click.command("export")
@@ -64,7 +68,7 @@ from service.inference.artifact import Artifact, ThresholdRule, variant_path
     "that DATA names]",
 )
 @click.option("--overwrite", is_flag=True, help="Replace the files and the card if they are there.")
-@click.option("--remarks", type=FILE, help="Markdown to put into the card.")
+@click.option("--remarks", type=FILE, help="Markdown to put into the card.  [default: none]")
 @TEST_SETS
 def command(
     run: Path,
@@ -90,21 +94,25 @@ def command(
     card = output.with_suffix(".md")
     for path in (output, *(variant_path(output, precision) for precision in VARIANTS), card):
         check_free(path, overwrite)
-    table, _ = data_description.load(data)
+    console = Console(stderr=True)
+    table, _ = labelled_data.read(data, console)
     chosen = chosen_test_sets(test_sets, table)
     wanted_rules = rules(threshold_choices, table.labels)
     trained = TrainedRun.read(run, table, teacher or data_description.teacher(data))
     wanted, rows = trained.configuration, trained.rows
     held_out = table.rows(rows.calibration)
-    served, found_thresholds = _calibrated(trained, wanted_rules)
+    with console.status(f"calibrating on {len(held_out)} rows"):
+        served, found_thresholds = _calibrated(trained, wanted_rules)
     identity = Identity(name, model_version, licence)
     metadata = describe(served, wanted, table.rows(rows.used()), found_thresholds, identity, wanted_rules)
     unproven = unproven_path(output)
-    export(served, metadata, unproven)
-    say(verify(served, unproven, held_out.images[:VERIFIED_FRAMES]))
-    found = measured(unproven, table, chosen)
+    with console.status(f"writing {output} and comparing it with the network"):
+        export(served, metadata, unproven)
+        parity = verify(served, unproven, held_out.images[:VERIFIED_FRAMES])
+    found = measured(unproven, table, chosen, tracked_on(console))
     metadata = with_figures(unproven, tuple(found), metadata)
-    made = _variants(unproven, output, rows, chosen, [precision for precision in VARIANTS if precision in variants])
+    precisions = [precision for precision in VARIANTS if precision in variants]
+    made = _variants(unproven, output, rows, chosen, precisions, console)
     unproven.replace(output)
     written = [output, *_put_in_place(made, output), card]
     again = shlex.join(["roadcue-train", "evaluate", output.name, "DATA"]) + "".join(
@@ -112,10 +120,8 @@ def command(
     )
     said = remarks.read_text(encoding="utf-8") if remarks else ""
     card.write_text(model_card(metadata, again, said, made), encoding="utf-8")
-    print_figures(found)
-    for variant in made:
-        click.echo(_judgement(variant))
-    click.echo(f"Written: {', '.join(map(str, written))}\nNext: roadcue serve --model {quoted(output)}")
+    print_result(_document(parity, found, made, written), lambda: _say(parity, found, made))
+    click.echo(f"Written: {', '.join(map(str, written))}\nNext: roadcue serve --model {quoted(output)}", err=True)
 
 
 def _calibrated(
@@ -138,6 +144,7 @@ def _variants(
     rows: TrainingRows,
     test_sets: Mapping[str, Sequence[str]],
     precisions: Sequence[VariantPrecision],
+    console: Console,
 ) -> list[Variant]:
     """Every variant asked for, measured on the test sets where it may be kept."""
     if not precisions:
@@ -145,11 +152,12 @@ def _variants(
     table = rows.table
     tested = table.rows(np.asarray(table.splits) == "test")
     tests = {name: tested.rows(rows_from(tested, sources)) for name, sources in test_sets.items()}
-    maker = VariantMaker(float32, output, table.rows(rows.train), table.rows(rows.validation), tests)
-    made = [maker.made(precision) for precision in precisions]
+    with console.status(f"making and judging variants: {', '.join(precisions)}"):
+        maker = VariantMaker(float32, output, table.rows(rows.train), table.rows(rows.validation), tests)
+        made = [maker.made(precision) for precision in precisions]
     for variant in made:
         if variant.holds:
-            found = measured(variant.path, table, test_sets)
+            found = measured(variant.path, table, test_sets, tracked_on(console))
             with_figures(variant.path, tuple(found), Artifact.read(variant.path).metadata)
     return made
 
@@ -162,6 +170,24 @@ def _put_in_place(made: Sequence[Variant], output: Path) -> list[Path]:
         if not variant.holds:
             variant.path.unlink()
     return [variant.path.replace(variant_path(output, variant.precision)) for variant in made if variant.holds]
+
+
+def _document(
+    parity: Parity, figures: Sequence[Figure], made: Sequence[Variant], written: Sequence[Path]
+) -> dict[str, object]:
+    """What `_say` tells, for a program."""
+    variants = [
+        {"precision": one.precision, "holds": one.holds, "bytes": one.size_bytes, "parity": one.parity} for one in made
+    ]
+    return {"verified": verified(parity), "figures": figures, "variants": variants, "written": written}
+
+
+def _say(parity: Parity, figures: Sequence[Figure], made: Sequence[Variant]) -> None:
+    """Print how near the file is to the network, its figures, and what became of its variants."""
+    say(parity)
+    print_figures(figures)
+    for variant in made:
+        click.echo(_judgement(variant))
 
 
 def _judgement(variant: Variant) -> str:

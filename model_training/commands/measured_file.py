@@ -12,6 +12,7 @@ from model_training.evaluation import figures
 from model_training.evaluation_report.served_model import ServedModel, check_labels
 from model_training.label_table import LabelTable
 from model_training.model_card import FIGURE_COLUMNS, figure_rows
+from model_training.tracking import Tracking
 from service.inference.artifact import Artifact, Figure
 
 
@@ -22,11 +23,14 @@ def artifact_about(model: Path, table: LabelTable) -> Artifact:
     return artifact
 
 
-def measured(model: Path, table: LabelTable, test_sets: Mapping[str, Sequence[str]]) -> list[Figure]:
+def measured(
+    model: Path, table: LabelTable, test_sets: Mapping[str, Sequence[str]], tracking: Tracking
+) -> list[Figure]:
     """Every figure of the file on each test set, as the service answers; none where there are no test sets."""
     served = ServedModel.about(Artifact.read(model), table, torch.get_num_threads())
     tested = table.rows(np.asarray(table.splits) == "test")
-    return figures(tested, served.probabilities(tested.images), served.thresholds, test_sets)
+    said = f"{served.metadata.precision} on test rows"
+    return figures(tested, served.probabilities(tested.images, said, tracking), served.thresholds, test_sets)
 
 
 def print_figures(figures: Sequence[Figure]) -> None:

@@ -5,6 +5,7 @@ from pathlib import Path
 import click
 
 from model_training.commands.arguments import FILE, MODEL
+from model_training.commands.result import print_result
 from model_training.errors import NotReproduced
 from model_training.reproduction import METRIC, disagreements
 from service.inference.artifact import Artifact
@@ -20,7 +21,12 @@ def command(model: Path, published: Path) -> None:
     """
     again, other = Artifact.read(model).metadata, Artifact.read(published).metadata
     found = list(disagreements(again, other))
+    count = sum(figure.metric == METRIC for figure in other.figures)
+    document = {"reproduces": not found, "disagreements": found, "average_precisions": count}
+    print_result(document, lambda: None if found else _say(count))
     if found:
         raise NotReproduced(f"{model} does not reproduce {published}: " + "; ".join(found))
-    count = sum(figure.metric == METRIC for figure in other.figures)
+
+
+def _say(count: int) -> None:
     click.echo(f"Reproduced: the same data, and all {count} average precisions lie within the published intervals")

@@ -2,18 +2,20 @@
 
 import csv
 import os
-from collections.abc import Iterable, Sequence
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 
 import click
 import numpy as np
 from rich.console import Console
-from rich.progress import track
 
-from model_training import data_description
+from model_training.commands import labelled_data
 from model_training.commands.arguments import CLASSES, DATA, FILE, FILE_TO_WRITE, check_free, class_numbers, quoted
+from model_training.commands.result import print_result
 from model_training.teacher.detector import YoloxDetector, taught
 from model_training.teacher.file import BOX_COLUMNS, Hints
+from model_training.tracking import tracked_on
 
 
 @click.command("teach")
@@ -31,22 +33,31 @@ def command(detector: Path, data: Path, output: Path, classes: tuple[str, ...], 
     labelled, and the best box's score says how likely it is there.
     """
     check_free(output, overwrite)
-    table, _ = data_description.load(data)
+    console = Console(stderr=True)
+    table, _ = labelled_data.read(data, console)
     images = table.rows(np.asarray(table.splits) != "test").images
     yolox = YoloxDetector(detector, class_numbers(classes))
-    found = track(taught(yolox, images, threads), "Frames", len(images), console=Console(stderr=True))
-    _write(output, images, found)
-    click.echo(f"Written: {output}\nNext: roadcue-train train {quoted(data)} --teacher {quoted(output)}")
+    boxes = _write(output, images, tracked_on(console)(taught(yolox, images, threads), "frames", len(images)))
+    print_result({"frames": len(images), "boxes": boxes, "written": [output]}, lambda: _say(len(images), boxes))
+    click.echo(f"Written: {output}\nNext: roadcue-train train {quoted(data)} --teacher {quoted(output)}", err=True)
 
 
-def _write(output: Path, images: Sequence[Path], found: Iterable[Hints]) -> None:
+def _say(frames: int, boxes: Mapping[str, int]) -> None:
+    click.echo(f"boxes on {frames:,} frames: " + (", ".join(f"{label} {n:,}" for label, n in boxes.items()) or "none"))
+
+
+def _write(output: Path, images: Sequence[Path], found: Iterable[Hints]) -> Mapping[str, int]:
+    """How many boxes of each label were written."""
+    boxes = Counter[str]()
     unfinished = output.with_suffix(".unfinished")
     with unfinished.open("w", newline="", encoding="utf-8") as file:
         writer = csv.writer(file)
         writer.writerow(BOX_COLUMNS)
         for image, hints in zip(images, found, strict=True):
             writer.writerows(_rows(os.path.relpath(image.resolve(), output.parent.resolve()), hints))
+            boxes.update({label: len(seen) for label, seen in hints.items()})
     unfinished.replace(output)
+    return boxes
 
 
 def _rows(image: str, hints: Hints) -> list[tuple[object, ...]]:

@@ -1,7 +1,7 @@
 """roadcue-train train: labelled frames -> the folder of a run."""
 
 import tomllib
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from datetime import timedelta
 from pathlib import Path
@@ -12,6 +12,7 @@ import torch.distributed as distributed
 from rich.console import Console
 
 from model_training import checkpoints, data_description, recipes
+from model_training.commands import labelled_data
 from model_training.commands.arguments import (
     CLASSES,
     DATA,
@@ -23,6 +24,7 @@ from model_training.commands.arguments import (
     quoted,
 )
 from model_training.commands.device import DEVICE, training_device
+from model_training.commands.result import print_result
 from model_training.configuration import TrainingConfiguration, with_changes
 from model_training.errors import InvalidConfiguration
 from model_training.teacher.cells import DetectorCells
@@ -38,7 +40,11 @@ from model_training.training_rows import assemble
 @click.option("--resume", is_flag=True, help="Go on with the run in --output.")
 @DEVICE
 @click.option(
-    "--set", "changes", multiple=True, metavar="KEY=VALUE", help="Change the recipe: epochs=3, network.trunk=resnet18."
+    "--set",
+    "changes",
+    multiple=True,
+    metavar="KEY=VALUE",
+    help="Change the recipe: epochs=3, network.trunk=resnet18.  [default: none]",
 )
 @TEACHER
 @DETECTOR
@@ -60,7 +66,8 @@ def command(
     table and a plot of every epoch (metrics.csv, curves.png). On several GPUs or machines start it with torchrun.
     """
     _check_run_folder(output, resume)
-    table, _ = data_description.load(data)
+    # Those that torchrun started would draw over each other.
+    table, _ = labelled_data.read(data, Console(stderr=True, quiet=distributed.is_torchelastic_launched()))
     wanted = changed(recipes.recipe(recipe_name), table.labels, changes)
     rows = assemble(table, wanted, teacher or data_description.teacher(data))
     to_imitate = imitated_detector(detector, classes, wanted)
@@ -69,7 +76,21 @@ def command(
         with shown(wanted.labels, Console(stderr=True, quiet=not processes.is_first)) as observer:
             trainer.fit(observer)
     if processes.is_first:
-        click.echo(f"Next: roadcue-train export {quoted(output, data)}")
+        _report(trainer.history, output)
+        click.echo(f"Next: roadcue-train export {quoted(output, data)}", err=True)
+
+
+def _report(history: Sequence[Mapping[str, float]], output: Path) -> None:
+    """Print the epoch whose network is kept: of those with the highest mean average precision, the first."""
+    best = max(history, key=lambda row: row["map"])
+    written = [output / name for name in (checkpoints.BEST, checkpoints.RESUME, "metrics.csv", "curves.png")]
+    document = {"epochs": len(history), "best": best, "written": written}
+    print_result(document, lambda: _say(len(history), best))
+
+
+def _say(epochs: int, best: Mapping[str, float]) -> None:
+    precisions = "  ".join(f"{key.removeprefix('ap_')} {best[key]:.3f}" for key in best if key.startswith("ap_"))
+    click.echo(f"best of {epochs} epochs is {best['epoch']:.0f}: mAP {best['map']:.3f}  {precisions}")
 
 
 def imitated_detector(

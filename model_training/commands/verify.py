@@ -5,10 +5,12 @@ from typing import Final
 
 import click
 import numpy as np
+from rich.console import Console
 
-from model_training import data_description
-from model_training.commands.arguments import DATA, MODEL, RUN
+from model_training.commands import labelled_data
+from model_training.commands.arguments import DATA, MODEL, RUN, quoted
 from model_training.commands.measured_file import artifact_about
+from model_training.commands.result import print_result
 from model_training.commands.trained_run import TrainedRun
 from model_training.onnx_export import ServedNetwork
 from model_training.parity import Parity, verify
@@ -23,11 +25,21 @@ VERIFIED_FRAMES: Final = 32
 @click.option("--frames", type=click.IntRange(min=1), default=VERIFIED_FRAMES, help="Frames of DATA to compare on.")
 def command(model: Path, run: Path, data: Path, frames: int) -> None:
     """Hold a model file to the network of RUN on real frames of DATA, and check its self-test vectors."""
-    table, _ = data_description.load(data)
+    console = Console(stderr=True)
+    table, _ = labelled_data.read(data, console)
     network = TrainedRun.read(run, table).network()
     served = ServedNetwork(network, table.labels, artifact_about(model, table).metadata.calibration)
     spread = np.linspace(0, len(table) - 1, min(frames, len(table))).astype(int)
-    say(verify(served, model, [table.images[row] for row in spread]))
+    with console.status(f"comparing on {len(spread)} frames"):
+        parity = verify(served, model, [table.images[row] for row in spread])
+    print_result({"verified": verified(parity)}, lambda: say(parity))
+    click.echo(f"Next: roadcue-train evaluate {quoted(model, data)} --run {quoted(run)}", err=True)
+
+
+def verified(parity: Parity) -> dict[str, object]:
+    """How far a file that has passed is from the network, for a JSON document."""
+    largest = {"probabilities": parity.probabilities, "evidence": parity.evidence}
+    return {"frames": parity.frames, "largest_differences": largest}
 
 
 def say(parity: Parity) -> None:

@@ -8,6 +8,7 @@ from typing import Any, Literal
 import click
 from rich.console import Console
 
+from service.commands.result_form import result_form
 from service.commands.settings_flags import given_settings, settings_flags
 
 # What decides how the model runs, and what it is measured with.
@@ -47,7 +48,7 @@ MEASURED = (
     "saved",
     metavar="FILE",
     type=click.Path(dir_okay=False, path_type=Path),
-    help="JSON file to write the figures to, for `roadcue serve --tuning`.",
+    help="JSON file to write the figures to, for `roadcue serve --tuning`.  [default: none]",
 )
 @click.option("--overwrite", is_flag=True, help="Replace the file of --save where there is one.")
 @click.option(
@@ -76,7 +77,7 @@ def command(
         refuse_to_overwrite(saved, overwrite)
     console = Console(stderr=True)
     machine, execution = benchmark_plans(settings, seconds, frames, console)
-    REPORTS[form or ("table" if sys.stdout.isatty() else "json")](machine, execution, sys.stdout)
+    REPORTS[result_form(form)](machine, execution, sys.stdout)
     if saved:
         save(saved, machine, execution)
     following = f"roadcue serve --tuning {saved}" if saved else "roadcue benchmark --save tuning.json"

@@ -6,6 +6,8 @@ from typing import Literal
 
 import click
 
+from service.commands.result_form import result_form
+
 
 @click.command("inspect")
 @click.argument("model", metavar="FILE", type=click.Path(dir_okay=False, path_type=Path))
@@ -26,7 +28,6 @@ def command(model: Path, form: Literal["table", "json"] | None) -> None:
     from service.model_inspection import inspect_model, write_json, write_tables
 
     inspection = inspect_model(model)
-    chosen = form or ("table" if sys.stdout.isatty() else "json")
-    (write_tables if chosen == "table" else write_json)(inspection, sys.stdout)
+    (write_tables if result_form(form) == "table" else write_json)(inspection, sys.stdout)
     if inspection.failure:
         raise click.ClickException(inspection.failure)

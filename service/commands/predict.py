@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 import click
 from rich.console import Console
 
+from service.commands.result_form import result_form
 from service.commands.settings_flags import given, given_settings, settings_flags
 from service.scoring.paths import IMAGE_SUFFIXES, VIDEO_SUFFIXES, ListedFile, listed_files, listed_names, nameless
 from service.settings import Settings, flag_name
@@ -20,7 +21,6 @@ if TYPE_CHECKING:
     from service.scoring.run import Scorer, Tally
 
 UNCERTAIN = ("uncertain", "uncertain_margin", "uncertain_most", "uncertain_most_bytes", "uncertain_licence")
-INTERRUPTED = 130  # 128 + SIGINT, as shells count
 
 
 @click.command("predict")
@@ -44,9 +44,14 @@ INTERRUPTED = 130  # 128 + SIGINT, as shells count
     type=click.FloatRange(min=0, min_open=True),
     help="Of a video, take a frame every so many seconds.  [default: 1]",
 )
-@click.option("--every-frames", type=click.IntRange(min=1), help="Of a video, take every so many-th frame.")
+@click.option(
+    "--every-frames", type=click.IntRange(min=1), help="Of a video, take every so many-th frame.  [default: off]"
+)
 @click.option("-0", "--null", is_flag=True, help="Names on standard input end with NUL instead of a line's end.")
-@click.option("--url", help="Send the frames to the service at this address, such as http://localhost:8000.")
+@click.option(
+    "--url",
+    help="Send the frames to the service at this address, such as http://localhost:8000.  [default: score here]",
+)
 @settings_flags("model", "device", "variant", "inference_workers", "max_frame_pixels", *UNCERTAIN)
 @click.option(
     "--uncertain-group",
@@ -83,7 +88,9 @@ def command(
 
     # Rows that appear on the terminal as they are scored are progress enough, and a bar would overwrite them.
     console = Console(stderr=True, quiet=output is None and form in ("csv", "jsonl") and sys.stdout.isatty())
-    writer = file_writer(output, form, resume=resume, overwrite=overwrite) if output else stream_writer(form)
+    writer = (
+        file_writer(output, form, resume=resume, overwrite=overwrite) if output else stream_writer(result_form(form))
+    )
     written = rows_there(writer)
     frames = frames_to_score(files, Sampling(every_frames, every_seconds or 1.0), written)
     with _scorer(url, settings, console, uncertain_group) as (scorer, keep):
@@ -144,8 +151,7 @@ def _end(tally: "Tally", output: Path | None, before: int, console: Console) -> 
     """Say how it went, and end with the code that tells."""
     if tally.stopped:
         rest = f"Go on with: {_resuming_command()}" if output else "Without --output there is nothing to go on with"
-        console.print(f"Stopped after {tally.rows} rows. {rest}", markup=False, highlight=False, soft_wrap=True)
-        sys.exit(INTERRUPTED)
+        raise KeyboardInterrupt(f"Stopped after {tally.rows} rows. {rest}")
     if output:
         more = f", {tally.rows} of them new" if before else ""
         console.print(f"{output}: {before + tally.rows} rows{more}", markup=False, highlight=False, soft_wrap=True)

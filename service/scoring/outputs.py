@@ -25,12 +25,11 @@ _STREAMS: Final[dict[str, Callable[[], Writer]]] = {
 }
 
 
-def stream_writer(form: Form | None) -> Writer:
-    """The writer to standard output: a table on a terminal and one JSON document in a pipe, unless `form` is named."""
-    chosen = form or ("table" if sys.stdout.isatty() else "json")
-    if chosen not in _STREAMS:
-        raise OutputUnusable(f"format {chosen} needs a file: --output FILE.{chosen}")
-    return _STREAMS[chosen]()
+def stream_writer(form: Form) -> Writer:
+    """The writer to standard output. Raises OutputUnusable for a form that needs a file."""
+    if form not in _STREAMS:
+        raise OutputUnusable(f"format {form} needs a file: --output FILE.{form}")
+    return _STREAMS[form]()
 
 
 def file_writer(path: Path, form: Form | None, *, resume: bool, overwrite: bool) -> RowsOfFile:

@@ -7,6 +7,7 @@ import subprocess
 import sys
 import time
 from pathlib import Path
+from typing import Any
 
 import httpx
 import pytest
@@ -36,10 +37,11 @@ def run(*arguments: object) -> subprocess.CompletedProcess[str]:
     return subprocess.run(command(*arguments), capture_output=True, text=True, timeout=PATIENCE_S, check=False)
 
 
-def succeeded(*arguments: object) -> str:
+def succeeded(*arguments: object) -> Any:
+    """What the command writes into a pipe: one JSON document, and nothing else."""
     done = run(*arguments)
     assert done.returncode == 0, done.stderr
-    return done.stdout
+    return json.loads(done.stdout)
 
 
 @pytest.fixture(scope="module")
@@ -66,13 +68,15 @@ def trained(data: Path) -> Path:
     refused = run(*train)
     assert refused.returncode == 1
     assert "is not empty: --resume goes on with it" in refused.stderr
-    assert f"roadcue-train export {folder} {data}" in succeeded(*train, "--resume")
+    resumed = run(*train, "--resume")
+    assert f"Next: roadcue-train export {folder} {data}" in resumed.stderr
+    assert all(Path(path).is_file() for path in json.loads(resumed.stdout)["written"])
     return folder
 
 
 @pytest.fixture(scope="module")
-def told(trained: Path, data: Path) -> str:
-    """What the export said."""
+def told(trained: Path, data: Path) -> Any:
+    """What the export found."""
     path = data.parent / "painted.onnx"
     # Of an older export, which the service would refuse beside a new file.
     path.with_name("painted.int8.onnx").write_text("old")
@@ -81,9 +85,11 @@ def told(trained: Path, data: Path) -> str:
 
 
 @pytest.fixture(scope="module")
-def model(told: str, data: Path) -> Path:
-    assert "Verified: self-test reproduced" in told
-    return data.parent / "painted.onnx"
+def model(told: Any, data: Path) -> Path:
+    path = data.parent / "painted.onnx"
+    assert told["written"][0] == str(path)
+    assert told["verified"]["largest_differences"]["probabilities"] < 1e-4
+    return path
 
 
 def test_run_leaves_a_table_and_a_plot_of_its_epochs(trained: Path) -> None:
@@ -114,11 +120,12 @@ def test_exported_model_answers_over_http(model: Path, data: Path) -> None:
 
 
 @pytest.mark.parametrize("precision", ["int8", "float16"])
-def test_variants_are_written_as_far_as_they_hold(model: Path, told: str, precision: str) -> None:
+def test_variants_are_written_as_far_as_they_hold(model: Path, told: Any, precision: str) -> None:
     """Whether this network's do, is seen on a handful of frames; the export and its card say it, and why."""
-    judged = next(line for line in told.splitlines() if line.startswith(f"{precision}: mean average precision"))
+    judged = next(one for one in told["variants"] if one["precision"] == precision)
     path = model.with_name(f"painted.{precision}.onnx")
-    assert path.exists() == ("Not written" not in judged)
+    assert [one["name"] for one in judged["parity"]] == ["validation", "held_out"]
+    assert path.exists() == judged["holds"] == (str(path) in told["written"])
     assert f"| {precision} | {'yes' if path.exists() else 'no'} |" in model.with_suffix(".md").read_text()
     assert not list(model.parent.glob("*.unproven*"))
     if path.exists():
@@ -146,8 +153,7 @@ def test_rule_for_a_label_that_is_none_is_refused(trained: Path, data: Path, tmp
 def test_card_and_metadata_carry_what_evaluate_prints(model: Path, data: Path) -> None:
     """The figures come out again, and the file, its card and the command agree."""
     page = model.with_suffix(".html")
-    told = succeeded("evaluate", model, data, "--test-set", "held_out=gallery", "--output", page, "--json")
-    printed = json.loads(told)["figures"]
+    printed = succeeded("evaluate", model, data, "--test-set", "held_out=gallery", "--output", page)["figures"]
     metadata = Artifact.read(model).metadata
     assert printed == [figure.model_dump() for figure in metadata.figures]
     card = model.with_suffix(".md").read_text()
@@ -159,7 +165,7 @@ def test_card_and_metadata_carry_what_evaluate_prints(model: Path, data: Path) -
 
 def test_verify_compares_as_many_frames_as_it_is_asked_to(model: Path, trained: Path, data: Path) -> None:
     """Also more than its default."""
-    assert "on 45 frames" in succeeded("verify", model, trained, data, "--frames", 45)
+    assert succeeded("verify", model, trained, data, "--frames", 45)["verified"]["frames"] == 45
 
 
 def test_export_refuses_data_that_have_changed_since(trained: Path, data: Path, tmp_path: Path) -> None:
@@ -194,7 +200,7 @@ def test_verify_passes_for_its_own_run_and_fails_for_a_damaged_file(
     model: Path, trained: Path, data: Path, tmp_path: Path
 ) -> None:
     """Exit code 0 with what was measured; 1 with one line for a file whose weights were changed."""
-    assert "probabilities differ from the network's by at most" in succeeded("verify", model, trained, data)
+    assert succeeded("verify", model, trained, data)["verified"]["largest_differences"]["probabilities"] < 1e-4
     damaged = bytearray(model.read_bytes())
     # In the middle of the weights: the file stays readable, its answers do not stay the same.
     middle = len(damaged) // 2

@@ -1,5 +1,6 @@
 """The command line refuses in one clear line what it cannot do."""
 
+import csv
 import hashlib
 import json
 import subprocess
@@ -16,7 +17,9 @@ from model_training.configuration import TrainingConfiguration
 from service.lazy_commands import LazyCommand
 from tests.model_training.painted_frames import write_painted_frames
 from tests.model_training.small_detector import CLASSES, write_small_detector
-from tests.tiny_model import write_tiny_model
+from tests.service.command_process import interrupted_while_reading
+from tests.service.flag_help import numbers, without_default, without_help, without_unit
+from tests.tiny_model import tiny_metadata, write_tiny_model
 
 
 @pytest.fixture(scope="module")
@@ -43,14 +46,30 @@ def refusal(*arguments: object) -> str:
     return result.stderr
 
 
-@pytest.mark.parametrize("command", ["data", "train", "export", "evaluate", "verify"])
-def test_every_command_has_help_with_its_defaults(command: str) -> None:
-    """And each of its options says what it is for."""
-    text = invoke(command, "--help").output
-    assert text.startswith(f"Usage: main {command}")
-    assert "default:" in text
-    parameters = subcommand(command).params
-    assert all(option.help for option in parameters if isinstance(option, click.Option))
+@pytest.mark.parametrize("name", SUBCOMMANDS)
+def test_every_flag_has_help_and_a_default(name: str) -> None:
+    """But a switch, which is off where it is left out."""
+    assert invoke(name, "--help").output.startswith(f"Usage: main {name}")
+    assert without_help(main, name) == []
+    assert without_default(main, name) == []
+
+
+@pytest.mark.parametrize("name", SUBCOMMANDS)
+def test_every_number_says_what_it_counts(name: str) -> None:
+    counted = {"--frames": "Frames", "--seeds": "Seeds", "--threads": "Images", "--seed": "Seed of the noise"}
+    assert without_unit(numbers(main, name), ("-seconds",), counted) == []
+
+
+def test_exit_codes_are_told_with_the_help() -> None:
+    told = invoke("--help").output
+    assert "Exit codes: 0 done; 1 failed; 2 wrong arguments; 130 stopped by Ctrl-C." in " ".join(told.split())
+
+
+def test_ctrl_c_ends_a_command_with_code_130(tmp_path: Path) -> None:
+    """While it reads the description of the data."""
+    description = tmp_path / "data.toml"
+    arguments = ("data", description, "--output", tmp_path / "page.html")
+    assert interrupted_while_reading(description, "model_training", *arguments) == (130, "", "\nStopped\n")
 
 
 @pytest.mark.parametrize("name", SUBCOMMANDS)
@@ -74,7 +93,11 @@ def test_data_writes_a_page_and_names_the_next_command(data: Path, tmp_path: Pat
     page = tmp_path / "folder that is not there" / "report.html"
     told = invoke("data", data, "--output", page)
     assert told.exit_code == 0, told.output
-    assert f"Next: roadcue-train train {data}" in told.output
+    assert f"Written: {page}\nNext: roadcue-train train {data}" in told.stderr
+    document = json.loads(told.stdout)
+    assert document["labels"] == ["red", "green"]
+    assert (document["frames_for_training"], document["frames_for_test"]) == (12, 4)
+    assert document["written"] == [str(page)]
     assert "</html>" in page.read_text()
     assert "--overwrite replaces it" in refusal("data", data, "--output", page)
 
@@ -113,6 +136,12 @@ def test_training_imitates_the_detector_that_it_is_given(data: Path, tmp_path: P
         *("--detector", detector, *classes, "--set", "imitation_weight=1"),
     )
     assert told.exit_code == 0, told.output
+    assert [Path(path).name for path in json.loads(told.stdout)["written"]] == [
+        "best.pt",
+        "resume.pt",
+        "metrics.csv",
+        "curves.png",
+    ]
     state = checkpoints.load(tmp_path / "run" / "resume.pt")[1]
     assert state["rows"]["detector"] == hashlib.sha256(detector.read_bytes()).hexdigest()
     assert state["imitation"]["0.weight"].shape == (6, 16, 1, 1)
@@ -151,6 +180,32 @@ def test_evaluate_measures_a_model_on_each_test_source(data: Path, tmp_path: Pat
     assert {figure["test_set"] for figure in measured} == {"gallery"}
     assert {figure["label"] for figure in measured} == {"red", "green", "mean"}
     assert all(figure["n"] == 4 for figure in measured if figure["label"] != "mean")
+
+
+def test_teach_counts_the_boxes_that_it_writes(data: Path, tmp_path: Path) -> None:
+    """On the frames that are no test rows."""
+    detector, boxes = write_small_detector(tmp_path / "detector.onnx"), tmp_path / "boxes.csv"
+    classes = [f"--class={label}={number}" for label, number in CLASSES.items()]
+    told = invoke("teach", detector, data, "--output", boxes, *classes)
+    assert told.exit_code == 0, told.output
+    assert f"Next: roadcue-train train {data} --teacher {boxes}" in told.stderr
+    document = json.loads(told.stdout)
+    assert (document["frames"], document["written"]) == (12, [str(boxes)])
+    rows = [row["label"] for row in csv.DictReader(boxes.read_text().splitlines()) if row["label"]]
+    assert sum(document["boxes"].values()) == len(rows)
+    assert all(document["boxes"][label] == rows.count(label) for label in set(rows))
+
+
+def test_a_file_of_other_data_does_not_reproduce(tmp_path: Path) -> None:
+    """The document says it too."""
+    metadata = tiny_metadata()
+    other = metadata.training_data.model_copy(update={"hash": "other"})
+    metadata_json = metadata.model_copy(update={"training_data": other}).model_dump_json()
+    again, published = tmp_path / "again.onnx", write_tiny_model(tmp_path / "published.onnx")
+    result = invoke("reproduces", write_tiny_model(again, metadata_json=metadata_json), published)
+    said = "it learned from other data: other instead of none"
+    assert (result.exit_code, result.stderr) == (1, f"Error: {again} does not reproduce {published}: {said}\n")
+    assert json.loads(result.stdout) == {"reproduces": False, "disagreements": [said], "average_precisions": 0}
 
 
 @pytest.mark.parametrize("choice", ["mine", "mine=", "=gallery"])

@@ -16,3 +16,9 @@ def test_bar_names_the_work():
     text = io.StringIO()
     list(tracked_on(Console(file=text, force_terminal=True))(range(2), "rain 3 of 5", 2))
     assert "rain 3 of 5" in text.getvalue()
+
+
+def test_nothing_is_written_where_nobody_looks():
+    text = io.StringIO()
+    assert list(tracked_on(Console(file=text))(range(2), "numbers", 2)) == [0, 1]
+    assert text.getvalue() == ""

@@ -13,6 +13,22 @@ from service import __version__
 from service.cli import SUBCOMMANDS, main, roadcue
 from service.commands.serve import command as serve
 from service.settings import Settings, flag_name
+from tests.service.command_process import interrupted_while_reading
+from tests.service.flag_help import flags, numbers, without_default, without_help, without_unit
+
+UNITS = ("-seconds", "-ms", "-bytes", "-pixels", "-frames")
+# What the numbers are whose flags do not end in it.
+COUNTED = {
+    "--port": "TCP port",
+    "--workers": "Processes",
+    "--inference-workers": "Frames",
+    "--threads-per-worker": "Threads",
+    "--max-frames-per-request": "Frames",
+    "--max-upload-bytes-in-flight": "Bytes",
+    "--uncertain-margin": "How near, in logits",
+    "--uncertain-most": "Frames",
+    "--traces-share": "Share of the requests",
+}
 
 
 def test_bad_setting_is_one_line_and_code_1(capsys: pytest.CaptureFixture[str]) -> None:
@@ -25,6 +41,23 @@ def test_bad_setting_is_one_line_and_code_1(capsys: pytest.CaptureFixture[str]) 
 def test_serve_has_a_flag_for_every_setting() -> None:
     parameters = {option for parameter in serve.params for option in parameter.opts}
     assert parameters == {flag_name(name) for name in Settings.model_fields}
+
+
+@pytest.mark.parametrize("name", SUBCOMMANDS)
+def test_every_flag_has_help_and_a_default(name: str) -> None:
+    """But a switch, which is off where it is left out."""
+    assert without_help(roadcue, name) == []
+    assert without_default(roadcue, name) == []
+
+
+@pytest.mark.parametrize("name", SUBCOMMANDS)
+def test_every_number_has_its_unit_or_says_what_it_counts(name: str) -> None:
+    said = numbers(roadcue, name) | {
+        option.opts[-1]: shown
+        for option, shown in flags(roadcue, name)
+        if option.name in Settings.model_fields and Settings.model_fields[option.name].annotation in (int, float)
+    }
+    assert without_unit(said, UNITS, COUNTED) == []
 
 
 def test_help_names_unit_default_and_variable() -> None:
@@ -78,6 +111,13 @@ def test_help_of_the_group_does_not_wait_for_the_settings_either() -> None:
 def test_exit_codes_are_told_with_the_help() -> None:
     told = CliRunner().invoke(roadcue, ["--help"]).output
     assert "Exit codes: 0 done; 1 failed; 2 wrong arguments; 130 stopped by Ctrl-C." in told
+
+
+def test_ctrl_c_ends_a_command_with_code_130(model: Path, tmp_path: Path) -> None:
+    """While it reads the frame to measure with."""
+    frame = tmp_path / "frame.jpg"
+    arguments = ("benchmark", "--model", model, "--device", "cpu", "--frame", frame)
+    assert interrupted_while_reading(frame, "service", *arguments) == (130, "", "\nStopped\n")
 
 
 def test_unknown_commands_and_flags_end_with_code_2() -> None:

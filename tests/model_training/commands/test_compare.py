@@ -47,9 +47,10 @@ def test_a_dry_run_says_how_much_would_be_trained_and_leaves_nothing(data: Path,
     """60 % of 56 frames are 4 batches of 8: 32 frames for each of joint, red, green and a second joint network."""
     told = invoke(data, *SMALL, "--output", tmp_path / "run", "--dry-run")
     assert told.exit_code == 0, told.output
-    assert "4 networks" in told.output
-    assert "32 frames a network" in told.output
-    assert "128 frames in all" in told.output
+    work = json.loads(told.stdout)
+    assert (work["networks"], work["frames_per_network"], work["frames"]) == (4, 32, 128)
+    arms = {arm["arm"]: arm["networks_per_seed"] for arm in work["arms"]}
+    assert arms == {"joint": 1, "separate": 2, "averaged": 2}
     assert not (tmp_path / "run").exists()
 
 
@@ -66,7 +67,9 @@ def test_a_comparison_leaves_its_figures_as_data_as_text_and_as_a_plot(compared:
     ]
     assert all(cost["ms_per_frame"] > 0 for cost in document["costs"][0]["arms"])
     assert (folder / "results.png").read_bytes().startswith(b"\x89PNG")
-    assert (folder / "results.md").read_text() in result.output
+    written = [str(folder / name) for name in ("results.json", "results.md", "results.png")]
+    assert json.loads(result.stdout) == {**document, "written": written}
+    assert f"Written: {', '.join(written)}\nNext: look at " in result.stderr
 
 
 def test_a_finished_comparison_is_reported_again_without_training(compared: tuple[Path, Result], data: Path) -> None:

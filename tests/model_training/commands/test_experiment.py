@@ -65,10 +65,12 @@ def plan(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def done(data: Path, plan: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The folder of whole experiments."""
+    """The folder of whole experiments, whose results are printed too."""
     folder = tmp_path_factory.mktemp("done") / "run"
     result = invoke(plan, data, "--output", folder)
     assert result.exit_code == 0, result.output
+    written = [str(folder / name) for name in ("results.json", "results.md")]
+    assert json.loads(result.stdout) == {**json.loads((folder / "results.json").read_text()), "written": written}
     return folder
 
 
@@ -76,7 +78,10 @@ def test_a_dry_run_says_how_much_would_be_trained_and_leaves_nothing(data: Path,
     """Twice 60 % of 56 frames are 67.2: 8 batches of 8 for each of the two runs."""
     told = invoke(plan, data, "--output", tmp_path / "run", "--dry-run")
     assert told.exit_code == 0, told.output
-    assert "2 runs over 1 seeds; 64 frames a run, 128 in all" in told.output
+    work = json.loads(told.stdout)
+    assert (work["runs"], work["seeds"], work["frames_per_run"], work["frames"]) == (2, [3], 64, 128)
+    assert [arm["name"] for arm in work["arms"]] == ["base", "mosaics"]
+    assert work["arms"][1]["changes"] == {"augmentation.mosaic": 0.5}
     assert not (tmp_path / "run").exists()
 
 

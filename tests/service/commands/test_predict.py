@@ -279,6 +279,24 @@ def test_frames_of_a_video_have_their_place_and_uncertain_ones_its_group(model: 
     assert [(row["group"]) for row in rows(kept)] == [str(video)] * 2
 
 
+@pytest.mark.parametrize("half", ["", "{video},20,2.0,48"])
+def test_a_video_is_gone_on_with_behind_its_last_row(model: Path, frames: Path, tmp_path: Path, half: str) -> None:
+    """Of frames 0, 10, 20 and 30 the first two have their rows; a third one may have been cut in half."""
+    pytest.importorskip("av", reason="needs PyAV: pip install 'roadcue[video]'")
+    from tests.service.scoring.made_videos import fading_video
+
+    video, output = fading_video(tmp_path / "fade.mkv", 31), tmp_path / "rows.csv"
+    arguments = (video, frames / "b.png", "--output", output)
+    predict(model, *arguments)
+    whole = output.read_text()
+    output.write_text("".join(whole.splitlines(keepends=True)[:3]) + half.format(video=video))
+    result = predict(model, *arguments, "--resume")
+    assert f"{output}: 5 rows, 3 of them new" in result.stderr
+    told = [(row["frame"], row["video_frame"]) for row in csv.DictReader(output.read_text().splitlines())]
+    assert told == [*((str(video), number) for number in ("0", "10", "20", "30")), (str(frames / "b.png"), "")]
+    assert output.read_text() == whole
+
+
 def test_names_on_standard_input_may_end_with_nul(model: Path, frames: Path) -> None:
     names = f"{frames / 'b.png'}\0{frames / 'absent.png'}\0"
     flags = ["predict", "--model", str(model), "--device", "cpu", "-", "-0", "--format", "jsonl"]
