@@ -50,6 +50,18 @@ class Environment:
                 (packages / entry.name).symlink_to(entry)
 
 
+class FreshEnvironment(Environment):
+    """A virtual environment with pip and nothing else; what it installs and builds with comes from the package index."""
+
+    def __init__(self, folder: Path) -> None:
+        run([sys.executable, "-m", "venv", str(folder)])
+        self.bin = folder / "bin"
+        self.python = self.bin / "python"
+
+    def pip(self, *arguments: str) -> None:
+        run([str(self.python), "-m", "pip", *arguments, "--quiet", "--disable-pip-version-check"])
+
+
 OFFLINE = ("--no-index", "--no-build-isolation", "--disable-pip-version-check")
 
 
@@ -78,6 +90,19 @@ def test_an_installed_wheel_serves_the_embedded_model_and_knows_no_training(
     assert predicted.returncode == 0, predicted.stderr
     assert predicted.stdout.splitlines()[0].split(",")[5:9] == LABELS
     with served(environment, tmp_path) as url, httpx.Client(timeout=60) as client:
+        answer = post_frame(client, url, frame)
+    assert list(answer.json()["frames"][0]["probabilities"]) == LABELS
+
+
+def test_a_wheel_built_in_isolation_brings_all_that_it_needs_and_serves(frame: bytes, tmp_path: Path) -> None:
+    """Neither a build requirement nor a dependency is missing: nothing but Python was there before."""
+    fresh = FreshEnvironment(tmp_path / "fresh")
+    fresh.pip("wheel", "--no-deps", "--wheel-dir", str(tmp_path), str(REPOSITORY))
+    fresh.pip("install", str(tmp_path / f"roadcue-{__version__}-py3-none-any.whl"))
+    assert fresh.tell("import importlib.util as u; print(u.find_spec('torch'), u.find_spec('model_training'))") == (
+        "None None"
+    )
+    with served(fresh, tmp_path) as url, httpx.Client(timeout=60) as client:
         answer = post_frame(client, url, frame)
     assert list(answer.json()["frames"][0]["probabilities"]) == LABELS
 
