@@ -51,7 +51,7 @@ class Environment:
 
 
 class FreshEnvironment(Environment):
-    """A virtual environment with pip and nothing else; what it installs and builds with comes from the package index."""
+    """A virtual environment with pip and nothing else; what it installs and builds with is the package index's."""
 
     def __init__(self, folder: Path) -> None:
         run([sys.executable, "-m", "venv", str(folder)])
