@@ -30,8 +30,9 @@ def test_a_photograph_gets_a_bar_a_decision_and_a_map_for_each_of_the_four_label
     """Those that the service gives for the same bytes."""
     photograph = tmp_path / "frame.jpg"
     photograph.write_bytes(driving_frame(100_000))
-    (frame,) = httpx.post(f"{shipped_url}predict", content=photograph.read_bytes()).json()["frames"]
     page = Page(browser, shipped_url).answered(photograph)
+    answer = httpx.post(f"{shipped_url}predict", files={"file": photograph.read_bytes()})
+    (frame,) = answer.json()["frames"]
     assert page.bars() == {
         label.replace("_", " "): (f"{probability:.3f}", label in frame["labels"])
         for label, probability in frame["probabilities"].items()

@@ -1,6 +1,7 @@
 """Training learns, resumes to the identical result, and shares its work among processes."""
 
 import csv
+import json
 import math
 import subprocess
 import sys
@@ -347,7 +348,8 @@ def test_torchrun_trains_with_two_processes(tmp_path: Path) -> None:
     ]
     done = subprocess.run(command, capture_output=True, text=True, timeout=300, check=False)
     assert done.returncode == 0, done.stderr
-    assert done.stdout.count("Next: roadcue-train export") == 1
+    assert json.loads(done.stdout)["epochs"] == 2
+    assert done.stderr.count("Next: roadcue-train export") == 1
     rows = history(tmp_path / "run")
     assert [row["epoch"] for row in rows] == [0, 1]
     assert np.isfinite([row["loss"] for row in rows]).all()
