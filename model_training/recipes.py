@@ -7,7 +7,7 @@ from model_training.errors import InvalidConfiguration
 
 
 def street() -> TrainingConfiguration:
-    """The embedded default model: four labels, EfficientNet-Lite0, about an hour on two cores."""
+    """The embedded default model: four labels, EfficientNet-Lite0, an hour or one and a half on two cores."""
     return TrainingConfiguration(
         # As many pixels as int8 on one core can take and still answer before a small detector does.
         height=320,
