@@ -1,6 +1,7 @@
 """What tests of every part share: the material beside the checkout, which need not be there."""
 
 import os
+import signal
 from pathlib import Path
 
 import pytest
@@ -10,6 +11,10 @@ os.environ["ORT_DISABLE_TELEMETRY"] = "1"
 # The networks of the tests are tiny: PyTorch's threads would cost more time in waiting for each other than they save,
 # and the more so where several test processes share the cores.
 os.environ.setdefault("OMP_NUM_THREADS", "1")
+
+# Of tests in the background of a script, the shell lets nothing be interrupted, and their processes inherit that.
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 REPOSITORY = Path(__file__).resolve().parents[1]
 

@@ -2,9 +2,11 @@
 
 import socket
 import threading
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
+import httpx
 import uvicorn
 
 from service.app import create_app, detector_of
@@ -14,18 +16,30 @@ from service.settings import Settings
 
 Load = Callable[[Settings], Detector]
 
+PATIENCE_S = 30
+
 
 @contextmanager
-def served(settings: Settings, load: Load = detector_of, port: int = 0) -> Iterator[str]:
-    """Its address, with a slash at the end, while it is served."""
+def served(settings: Settings, load: Load = detector_of, port: int = 0, until_ready: bool = True) -> Iterator[str]:
+    """Its address, with a slash at the end, while it is served and, unless that is not waited for, ready."""
     app = create_app(settings, load)
     listener = socket.create_server(("127.0.0.1", port))
     server = uvicorn.Server(configuration(app, settings))
     thread = threading.Thread(target=server.run, kwargs={"sockets": [listener]})
     thread.start()
+    url = f"http://127.0.0.1:{listener.getsockname()[1]}/"
     try:
-        yield f"http://127.0.0.1:{listener.getsockname()[1]}/"
+        if until_ready:
+            _wait_until_ready(url)
+        yield url
     finally:
         server.should_exit = True
         thread.join()
         listener.close()
+
+
+def _wait_until_ready(url: str) -> None:
+    deadline = time.monotonic() + PATIENCE_S
+    while (answer := httpx.get(f"{url}health/ready")).status_code != httpx.codes.OK:
+        assert time.monotonic() < deadline, answer.text
+        time.sleep(0.02)

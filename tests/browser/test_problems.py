@@ -83,7 +83,7 @@ def test_frames_wait_for_the_model_to_be_loaded(
         gate.wait(timeout=30)
         return detector_of(wanted)
 
-    with served(settings, load) as url:
+    with served(settings, load, until_ready=False) as url:
         page = Page(browser, url, until="loading")
         page.wait(lambda: page.text("model-text") == "the model is being loaded")
         page.add(frame_file("a.png", red=255))
