@@ -122,7 +122,8 @@ class Trainer:
                 configuration.learning_rate,
                 configuration.trunk_rate,
                 configuration.weight_decay,
-            )
+            ),
+            fused=True,
         )
         self._peak_rates = [group["lr"] for group in self._optimizer.param_groups]
         self._batches = self._sampler()

@@ -18,12 +18,14 @@ def depthwise_convolutions() -> list[nn.Conv2d]:
         nn.Conv2d(6, 6, 3, padding=1, stride=2, groups=6),
         nn.Conv2d(6, 6, 3, padding=2, dilation=2, groups=6),
         Conv2dSame(6, 6, 5, stride=2, groups=6, bias=False),
+        nn.Conv2d(6, 6, 5, padding=(2, 1), stride=(1, 2), groups=6, bias=False),
+        nn.Conv2d(6, 6, 5, padding=4, dilation=2, groups=6, bias=False),
     ]
 
 
-@pytest.mark.parametrize("number", range(4))
+@pytest.mark.parametrize("number", range(6))
 def test_output_and_gradients_agree_with_torch(number: int) -> None:
-    """In float64, for every kind of padding, stride and dilation."""
+    """In float64, for every kind of kernel, padding, stride and dilation."""
     torch.manual_seed(number)
     original = nn.Sequential(depthwise_convolutions()[number]).double()
     replaced = with_fast_gradients(copy.deepcopy(original))
