@@ -45,6 +45,7 @@ from model_training.sources.declaration import Declaration
 from model_training.sources.image_folders import ImageFolders, Match, listed
 from model_training.sources.problems import OnProblem, Problems
 from model_training.sources.readable_images import readable_frames
+from model_training.tracking import Tracking, untracked
 
 TEACHER = "teacher.csv"
 
@@ -222,15 +223,16 @@ def read(path: Path) -> DataDescription:
         raise InvalidConfiguration(f"{path}: {all_errors(error)}") from error
 
 
-def load(path: Path) -> tuple[LabelTable, Problems]:
+def load(path: Path, tracking: Tracking = untracked) -> tuple[LabelTable, Problems]:
     """The label table that a description, or a folder with labels.csv, stands for, and what was wrong with its files.
 
-    Raises InvalidConfiguration for a bad description, AnnotationError at the first problem where it says "stop".
+    How many frames there are shows only when all have been read. Raises InvalidConfiguration for a bad description,
+    AnnotationError at the first problem where it says "stop".
     """
     description, root = read(path), _root(path)
     description.teacher_in(root)
     problems = Problems(description.on_problem)
-    frames = description.frames(root, problems)
+    frames = tracking(description.frames(root, problems), f"reading the frames of {path}", None)
     return label_table(frames, description.labels, description.identity, problems), problems
 
 

@@ -28,6 +28,7 @@ from model_training.metrics import (
     measured,
 )
 from model_training.network import PresenceNetwork
+from model_training.tracking import Tracking, untracked
 from service.inference.artifact import Figure
 from service.inference.session import ModelSession, Outputs
 
@@ -42,22 +43,40 @@ def network_logits(
     images: Sequence[Path],
     size: tuple[int, int],
     device: torch.device,
+    tracking: Tracking = untracked,
 ) -> NDArray[np.float32]:
     """Raw logits [N, L] in float32, of frames decoded as the service does; the network is left in evaluation mode."""
     network.eval()
+    loader = _loader(images, size)
     with torch.inference_mode():
-        batches = [network(frames.to(device)).logits_BL.cpu() for frames in _loader(images, size)]
+        batches = [
+            network(frames.to(device)).logits_BL.cpu() for frames in tracking(loader, "asking the network", len(loader))
+        ]
     return torch.cat(batches).numpy().astype(np.float32)
 
 
-def session_outputs(session: ModelSession, images: Sequence[Path], size: tuple[int, int]) -> Iterator[Outputs]:
+def session_outputs(
+    session: ModelSession,
+    images: Sequence[Path],
+    size: tuple[int, int],
+    description: str = "",
+    tracking: Tracking = untracked,
+) -> Iterable[Outputs]:
     """What an exported file answers, as the service does, in batches of at most `BATCH_FRAMES`."""
-    return (session.run(frames.numpy()) for frames in _loader(images, size))
+    loader = _loader(images, size)
+    return tracking((session.run(frames.numpy()) for frames in loader), description, len(loader))
 
 
-def session_probabilities(session: ModelSession, images: Sequence[Path], size: tuple[int, int]) -> NDArray[np.float32]:
+def session_probabilities(
+    session: ModelSession,
+    images: Sequence[Path],
+    size: tuple[int, int],
+    description: str = "",
+    tracking: Tracking = untracked,
+) -> NDArray[np.float32]:
     """Calibrated probabilities [N, L] of an exported file, as the service answers them."""
-    return np.concatenate([outputs.probabilities_BL for outputs in session_outputs(session, images, size)])
+    outputs = session_outputs(session, images, size, description, tracking)
+    return np.concatenate([some.probabilities_BL for some in outputs])
 
 
 @dataclass(frozen=True, eq=False, slots=True)

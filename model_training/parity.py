@@ -17,6 +17,7 @@ from model_training.errors import ParityError
 from model_training.label_table import LabelTable
 from model_training.metrics import Floats, mean_average_precision
 from model_training.onnx_export import ServedNetwork
+from model_training.tracking import Tracking, untracked
 from service.inference.artifact import Artifact
 from service.inference.session import ModelSession
 
@@ -35,7 +36,7 @@ class Parity:
     evidence: float
 
 
-def verify(served: ServedNetwork, path: Path, images: Sequence[Path]) -> Parity:
+def verify(served: ServedNetwork, path: Path, images: Sequence[Path], tracking: Tracking = untracked) -> Parity:
     """Compare file and network on real frames; raises ParityError past `LARGEST_DIFFERENCE`.
 
     Also raises ModelFileError or SelfTestFailed where the service would refuse the file, and ParityError for no frames.
@@ -52,7 +53,8 @@ def verify(served: ServedNetwork, path: Path, images: Sequence[Path]) -> Parity:
     session.check_self_test()
     size = artifact.metadata.input
     frames = EvaluationFrames(tuple(images), size.height, size.width)
-    differences = np.asarray([_difference(served, session, frames[row]) for row in range(len(frames))])
+    rows = tracking(range(len(frames)), "comparing file and network", len(frames))
+    differences = np.asarray([_difference(served, session, frames[row]) for row in rows])
     largest = differences.max(axis=0)
     # So written that NaN fails too.
     if not largest[0] < LARGEST_DIFFERENCE:

@@ -10,12 +10,12 @@ Item = TypeVar("Item")
 
 
 class Tracking(Protocol):
-    """Passes items on one by one and may show how many of `total` have been asked for."""
+    """Passes items on one by one and may show how many of `total` have been asked for, or how fast they come."""
 
-    def __call__(self, items: Iterable[Item], description: str, total: int) -> Iterable[Item]: ...
+    def __call__(self, items: Iterable[Item], description: str, total: int | None) -> Iterable[Item]: ...
 
 
-def untracked(items: Iterable[Item], description: str, total: int) -> Iterable[Item]:  # noqa: ARG001 - a Tracking
+def untracked(items: Iterable[Item], description: str, total: int | None) -> Iterable[Item]:  # noqa: ARG001 - a Tracking
     """Passes items on and shows nothing."""
     return items
 
@@ -23,7 +23,7 @@ def untracked(items: Iterable[Item], description: str, total: int) -> Iterable[I
 def tracked_on(console: Console) -> Tracking:
     """A Tracking with a bar on `console`, where that is a terminal; the bar goes when its items end."""
 
-    def tracked(items: Iterable[Item], description: str, total: int) -> Iterable[Item]:
+    def tracked(items: Iterable[Item], description: str, total: int | None) -> Iterable[Item]:
         shown = console.is_terminal
         return track(items, description, total=total, console=console, transient=True, disable=not shown)
 

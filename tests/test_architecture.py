@@ -68,6 +68,7 @@ INFERENCE_ORDER = tuple(
 )
 TRAINING_ORDER = (
     "model_training.errors",
+    "model_training.tracking",
     "model_training.configuration",
     "model_training.sources",
     "model_training.label_table",
@@ -87,7 +88,6 @@ TRAINING_ORDER = (
     "model_training.imitation",
     "model_training.metrics",
     "model_training.evaluation",
-    "model_training.tracking",
     "model_training.evaluation_report",
     "model_training.checkpoints",
     "model_training.curves",

@@ -32,7 +32,7 @@ from model_training.model_card import model_card
 from model_training.onnx_export import Identity, ServedNetwork, describe, export, with_figures
 from model_training.parity import LARGEST_MAP_DIFFERENCE, Parity, verify
 from model_training.thresholds import FORM, rules, thresholds
-from model_training.tracking import tracked_on
+from model_training.tracking import Tracking, tracked_on
 from model_training.training_rows import TrainingRows
 from model_training.variants.judging import VARIANTS, Variant, VariantMaker, VariantPrecision, unproven_path
 from service.inference.artifact import Artifact, Figure, ThresholdRule, variant_path
@@ -95,24 +95,24 @@ def command(
     for path in (output, *(variant_path(output, precision) for precision in VARIANTS), card):
         check_free(path, overwrite)
     console = Console(stderr=True)
+    tracking = tracked_on(console)
     table, _ = labelled_data.read(data, console)
     chosen = chosen_test_sets(test_sets, table)
     wanted_rules = rules(threshold_choices, table.labels)
     trained = TrainedRun.read(run, table, teacher or data_description.teacher(data))
     wanted, rows = trained.configuration, trained.rows
     held_out = table.rows(rows.calibration)
-    with console.status(f"calibrating on {len(held_out)} rows"):
-        served, found_thresholds = _calibrated(trained, wanted_rules)
+    served, found_thresholds = _calibrated(trained, wanted_rules, tracking)
     identity = Identity(name, model_version, licence)
     metadata = describe(served, wanted, table.rows(rows.used()), found_thresholds, identity, wanted_rules)
     unproven = unproven_path(output)
-    with console.status(f"writing {output} and comparing it with the network"):
+    with console.status(f"writing {output}"):
         export(served, metadata, unproven)
-        parity = verify(served, unproven, held_out.images[:VERIFIED_FRAMES])
-    found = measured(unproven, table, chosen, tracked_on(console))
+    parity = verify(served, unproven, held_out.images[:VERIFIED_FRAMES], tracking)
+    found = measured(unproven, table, chosen, tracking)
     metadata = with_figures(unproven, tuple(found), metadata)
     precisions = [precision for precision in VARIANTS if precision in variants]
-    made = _variants(unproven, output, rows, chosen, precisions, console)
+    made = _variants(unproven, output, rows, chosen, precisions, tracking)
     unproven.replace(output)
     written = [output, *_put_in_place(made, output), card]
     again = shlex.join(["roadcue-train", "evaluate", output.name, "DATA"]) + "".join(
@@ -125,14 +125,14 @@ def command(
 
 
 def _calibrated(
-    trained: TrainedRun, wanted_rules: Mapping[str, ThresholdRule]
+    trained: TrainedRun, wanted_rules: Mapping[str, ThresholdRule], tracking: Tracking
 ) -> tuple[ServedNetwork, dict[str, float]]:
     """The network with its calibration, and the thresholds, both from the same held-out rows."""
     configuration, rows, network = trained.configuration, trained.rows, trained.network()
     table = rows.table.rows(rows.calibration)
     held_out = HeldOut.of(table, rows.soft.rows(rows.calibration))
     size = (configuration.height, configuration.width)
-    logits_NL = network_logits(network, table.images, size, torch.device("cpu"))
+    logits_NL = network_logits(network, table.images, size, torch.device("cpu"), tracking)
     calibration = calibrate(held_out, logits_NL)
     found = thresholds(held_out, calibrated(logits_NL, table.labels, calibration), wanted_rules)
     return ServedNetwork(network, table.labels, calibration), found
@@ -144,7 +144,7 @@ def _variants(
     rows: TrainingRows,
     test_sets: Mapping[str, Sequence[str]],
     precisions: Sequence[VariantPrecision],
-    console: Console,
+    tracking: Tracking,
 ) -> list[Variant]:
     """Every variant asked for, measured on the test sets where it may be kept."""
     if not precisions:
@@ -152,12 +152,11 @@ def _variants(
     table = rows.table
     tested = table.rows(np.asarray(table.splits) == "test")
     tests = {name: tested.rows(rows_from(tested, sources)) for name, sources in test_sets.items()}
-    with console.status(f"making and judging variants: {', '.join(precisions)}"):
-        maker = VariantMaker(float32, output, table.rows(rows.train), table.rows(rows.validation), tests)
-        made = [maker.made(precision) for precision in precisions]
+    maker = VariantMaker(float32, output, table.rows(rows.train), table.rows(rows.validation), tests, tracking)
+    made = [maker.made(precision) for precision in precisions]
     for variant in made:
         if variant.holds:
-            found = measured(variant.path, table, test_sets, tracked_on(console))
+            found = measured(variant.path, table, test_sets, tracking)
             with_figures(variant.path, tuple(found), Artifact.read(variant.path).metadata)
     return made
 

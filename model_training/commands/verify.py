@@ -14,6 +14,7 @@ from model_training.commands.result import print_result
 from model_training.commands.trained_run import TrainedRun
 from model_training.onnx_export import ServedNetwork
 from model_training.parity import Parity, verify
+from model_training.tracking import tracked_on
 
 VERIFIED_FRAMES: Final = 32
 
@@ -30,8 +31,7 @@ def command(model: Path, run: Path, data: Path, frames: int) -> None:
     network = TrainedRun.read(run, table).network()
     served = ServedNetwork(network, table.labels, artifact_about(model, table).metadata.calibration)
     spread = np.linspace(0, len(table) - 1, min(frames, len(table))).astype(int)
-    with console.status(f"comparing on {len(spread)} frames"):
-        parity = verify(served, model, [table.images[row] for row in spread])
+    parity = verify(served, model, [table.images[row] for row in spread], tracked_on(console))
     print_result({"verified": verified(parity)}, lambda: say(parity))
     click.echo(f"Next: roadcue-train evaluate {quoted(model, data)} --run {quoted(run)}", err=True)
 

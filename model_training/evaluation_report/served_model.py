@@ -3,7 +3,6 @@
 # N = frames, B = frames in a batch, L = labels
 """
 
-import math
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from model_training.errors import InvalidConfiguration
-from model_training.evaluation import BATCH_FRAMES, session_outputs
+from model_training.evaluation import session_outputs
 from model_training.label_table import LabelTable
 from model_training.tracking import Tracking, untracked
 from service.inference.artifact import Artifact, ModelMetadata
@@ -50,8 +49,7 @@ class ServedModel:
         self, images: Sequence[Path], description: str = "", tracking: Tracking = untracked
     ) -> Iterable[Outputs]:
         """Its answers for image files, batch by batch."""
-        batches = math.ceil(len(images) / BATCH_FRAMES)
-        return tracking(session_outputs(self.session, images, self.size), description, batches)
+        return session_outputs(self.session, images, self.size, description, tracking)
 
     def probabilities(
         self, images: Sequence[Path], description: str = "", tracking: Tracking = untracked

@@ -21,6 +21,7 @@ from model_training.evaluation import session_probabilities
 from model_training.label_table import LabelTable
 from model_training.onnx_export import write
 from model_training.parity import SetParity, map_parity
+from model_training.tracking import Tracking, untracked
 from model_training.variants.half_precision import halved
 from model_training.variants.quantization import RANGE_METHODS, RangeMethod, quantized
 from service.inference.artifact import Artifact, Precision, SelfTestVector, variant_path
@@ -72,7 +73,9 @@ class VariantMaker:
         train: LabelTable,
         validation: LabelTable,
         tests: Mapping[str, LabelTable],
+        tracking: Tracking = untracked,
     ) -> None:
+        self._tracking = tracking
         self._float32, self._destination, self._train = Artifact.read(float32), destination, train
         self._size = (self._float32.metadata.input.height, self._float32.metadata.input.width)
         self._sets = {VALIDATION: validation, **tests}
@@ -93,9 +96,9 @@ class VariantMaker:
         """The way to learn ranges whose answers are nearest to float32's on the validation rows."""
         distances: dict[RangeMethod, tuple[float, onnx.ModelProto]] = {}
         for method in RANGE_METHODS:
-            candidate = quantized(model, self._learning_frames(), method)
+            candidate = quantized(model, self._learning_frames(method), method)
             write(candidate, self._float32.metadata.model_copy(update={"precision": "int8"}), path)
-            seen_NL = self._probabilities(Artifact.read(path), self._sets[VALIDATION])
+            seen_NL = self._probabilities(Artifact.read(path), VALIDATION)
             distances[method] = float(np.abs(seen_NL - self._expected[VALIDATION]).mean()), candidate
         best = min(distances, key=lambda method: distances[method][0])
         return best, distances[best][1]
@@ -112,16 +115,18 @@ class VariantMaker:
         return Variant(precision, path, parity, path.stat().st_size, method)
 
     def _answers(self, artifact: Artifact) -> dict[str, NDArray[np.float32]]:
-        return {name: self._probabilities(artifact, table) for name, table in self._sets.items()}
+        return {name: self._probabilities(artifact, name) for name in self._sets}
 
-    def _probabilities(self, artifact: Artifact, table: LabelTable) -> NDArray[np.float32]:
+    def _probabilities(self, artifact: Artifact, name: str) -> NDArray[np.float32]:
         session = ModelSession(artifact, device="cpu", intra_op_threads=torch.get_num_threads())
-        return session_probabilities(session, table.images, self._size)
+        description = f"{artifact.metadata.precision}: {name}"
+        return session_probabilities(session, self._sets[name].images, self._size, description, self._tracking)
 
-    def _learning_frames(self) -> Iterator[NDArray[np.uint8]]:
+    def _learning_frames(self, method: RangeMethod) -> Iterator[NDArray[np.uint8]]:
         """Train frames as the service decodes them."""
         frames = EvaluationFrames(tuple(self._train.images), *self._size)
-        return (frames[row] for row in spread_over_sources(self._train.sources, LEARNING_FRAMES))
+        rows = spread_over_sources(self._train.sources, LEARNING_FRAMES)
+        return (frames[row] for row in self._tracking(rows, f"int8: ranges by {method}", len(rows)))
 
 
 def unproven_path(path: Path) -> Path:

@@ -2,6 +2,7 @@
 
 import json
 import re
+from collections.abc import Iterable
 from pathlib import Path
 
 import numpy as np
@@ -16,6 +17,7 @@ from model_training.label_table import LabelTable
 from model_training.network import PresenceNetwork
 from model_training.onnx_export import Identity, ServedNetwork, describe, export, with_figures, write
 from model_training.parity import verify
+from model_training.tracking import Item
 from model_training.trainer import Trainer
 from model_training.training_rows import TrainingRows
 from service.errors import SelfTestFailed
@@ -141,7 +143,14 @@ def test_verify_measures_the_difference_on_real_frames(
     served: ServedNetwork, exported: Path, table: LabelTable
 ) -> None:
     """On every frame it is given, under 1e-4."""
-    parity = verify(served, exported, table.images)
+    asked: list[tuple[str, int | None]] = []
+
+    def tracking(items: Iterable[Item], description: str, total: int | None) -> Iterable[Item]:
+        asked.append((description, total))
+        return items
+
+    parity = verify(served, exported, table.images, tracking)
+    assert asked == [("comparing file and network", len(table))]
     assert parity.frames == len(table) > 10
     assert 0 <= parity.probabilities < 1e-4
 

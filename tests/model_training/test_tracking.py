@@ -18,6 +18,12 @@ def test_bar_names_the_work():
     assert "rain 3 of 5" in text.getvalue()
 
 
+def test_items_without_a_known_end_come_through_too():
+    text = io.StringIO()
+    assert list(tracked_on(Console(file=text, force_terminal=True))(iter("abc"), "frames", None)) == ["a", "b", "c"]
+    assert "frames" in text.getvalue()
+
+
 def test_nothing_is_written_where_nobody_looks():
     text = io.StringIO()
     assert list(tracked_on(Console(file=text))(range(2), "numbers", 2)) == [0, 1]

@@ -8,6 +8,7 @@ import pytest
 from model_training.data_description import load
 from model_training.variants import judging
 from model_training.variants.judging import VARIANTS, Variant, VariantMaker, spread_over_sources
+from model_training.variants.quantization import RANGE_METHODS
 from service.inference.artifact import Artifact
 from service.inference.session import ModelSession
 from tests.model_training.painted_frames import write_painted_frames
@@ -27,6 +28,24 @@ def maker(tmp_path, table):
     float32 = write_small_network(tmp_path / "small.unproven.onnx")
     rows = [table.rows(np.arange(start, end)) for start, end in ((0, 16), (16, 30), (30, 40))]
     return VariantMaker(float32, tmp_path / "small.onnx", rows[0], rows[1], {"gallery": rows[2]})
+
+
+def test_every_long_part_is_tracked(table, tmp_path):
+    """What learns, chooses and judges; an int8 file is chosen among two."""
+    asked = []
+
+    def tracking(items, description, total):
+        asked.append((description, total))
+        return items
+
+    float32 = write_small_network(tmp_path / "small.unproven.onnx")
+    rows = [table.rows(np.arange(start, end)) for start, end in ((0, 16), (16, 30), (30, 40))]
+    maker = VariantMaker(float32, tmp_path / "small.onnx", rows[0], rows[1], {"gallery": rows[2]}, tracking)
+    assert asked == [("float32: validation", 1), ("float32: gallery", 1)]
+    maker.made("int8")
+    methods = [name.removeprefix("int8: ranges by ") for name, total in asked if total == 16]
+    assert methods == list(RANGE_METHODS)
+    assert asked[-2:] == [("int8: validation", 1), ("int8: gallery", 1)]
 
 
 @pytest.mark.parametrize("precision", VARIANTS)
