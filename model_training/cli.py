@@ -1,13 +1,10 @@
 """roadcue-train: from labelled frames to one model file, one subcommand per step."""
 
-from typing import Any
-
 import click
 
 from model_training.errors import TrainingError
 from service import __version__
-from service.errors import StartupError
-from service.lazy_commands import InterruptibleCommands, lazy_commands
+from service.lazy_commands import Commands, lazy_commands
 from service.shell_completion import completion_command
 
 # What `roadcue-train --help` says of each, so that it need not import PyTorch; a test holds it to the command's own.
@@ -24,14 +21,10 @@ SUBCOMMANDS = {
 }
 
 
-class _Commands(InterruptibleCommands):
-    """Prints errors that we raise on purpose as one line, and exits with code 1."""
+class _Commands(Commands):
+    """Training has errors of its own."""
 
-    def invoke(self, ctx: click.Context) -> Any:
-        try:
-            return super().invoke(ctx)
-        except (TrainingError, StartupError) as problem:
-            raise click.ClickException(str(problem)) from problem
+    failures = (*Commands.failures, TrainingError)
 
 
 @click.group(

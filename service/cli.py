@@ -4,14 +4,12 @@ Exit codes: 0 done; 1 failed, with one line on standard error that says why; 2 c
 130 stopped by Ctrl-C.
 """
 
-import sys
 from collections.abc import Sequence
 
 import click
 
 from service import __version__
-from service.errors import RoadcueError
-from service.lazy_commands import InterruptibleCommands, lazy_commands
+from service.lazy_commands import Commands, lazy_commands
 
 # What `roadcue --help` says of each, so that it need not import ONNX Runtime; a test holds it to the command's own.
 SUBCOMMANDS = {
@@ -26,7 +24,7 @@ SUBCOMMANDS = {
 
 
 @click.group(
-    cls=InterruptibleCommands,
+    cls=Commands,
     commands=lazy_commands("service.commands", SUBCOMMANDS),
     context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 120},
     epilog="Exit codes: 0 done; 1 failed; 2 wrong arguments; 130 stopped by Ctrl-C.",
@@ -37,9 +35,5 @@ def roadcue() -> None:
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
-    """The entry point `roadcue`: our errors become one line and exit code 1."""
-    try:
-        roadcue.main(arguments, prog_name="roadcue")
-    except RoadcueError as error:
-        click.echo(f"roadcue: {error}", err=True)
-        sys.exit(1)
+    """The entry point `roadcue`."""
+    roadcue.main(arguments, prog_name="roadcue")

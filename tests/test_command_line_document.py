@@ -12,6 +12,7 @@ import pytest
 from service.cli import SUBCOMMANDS
 from service.settings import DEFAULT_MODEL
 from tests.document import blocks, commands, shell
+from tests.service.command_process import interrupted_while_reading
 from tests.service.conftest import encoded
 from tests.service.server_process import ServerProcess
 
@@ -69,6 +70,29 @@ def same_but_for_rounding(one: list[str], other: list[str]) -> bool:
 
 def test_the_table_of_commands_is_complete(document: str) -> None:
     assert set(re.findall(r"^\| `roadcue ([a-z]+)`", document, re.MULTILINE)) == set(SUBCOMMANDS)
+
+
+def test_every_exit_code_of_the_table_is_given(document: str, folder: Path) -> None:
+    """Done; failed, and why in one line, a frame that could not be read too; wrong arguments; stopped."""
+    assert re.findall(r"^\| (\d+) \|", document, re.MULTILINE) == ["0", "1", "2", "130"]
+    (folder / "torn.jpg").write_bytes((folder / "frame.jpg").read_bytes()[:40])
+    (folder / "empty.toml").touch()
+    calls = {
+        "roadcue inspect street.onnx": 0,
+        "roadcue inspect none.onnx": 1,
+        "roadcue predict --format csv frame.jpg torn.jpg": 1,
+        "roadcue-train data empty.toml": 1,
+        "roadcue --no-such-flag": 2,
+        "roadcue inspect": 2,
+        "roadcue-train data": 2,
+        "roadcue predict --format xml frame.jpg": 2,
+    }
+    for call, code in calls.items():
+        done = shell(folder, call)
+        reasons = [line for line in done.stderr.splitlines() if line.startswith("Error: ")]
+        assert (done.returncode, len(reasons)) == (code, min(code, 1)), f"{call}\n{done.stderr}"
+    waiting = folder / "waiting.jpg"
+    assert interrupted_while_reading(waiting, "service", "benchmark", "--frame", waiting)[0] == 130
 
 
 def test_bash_completes_after_the_line_of_the_document(document: str, folder: Path) -> None:

@@ -35,7 +35,7 @@ def test_bad_setting_is_one_line_and_code_1(capsys: pytest.CaptureFixture[str]) 
     with pytest.raises(SystemExit) as ended:
         main(["serve", "--port", "70000"])
     assert ended.value.code == 1
-    assert capsys.readouterr().err == "roadcue: port (--port, ROADCUE_PORT) is '70000'; allowed: 0 to 65535\n"
+    assert capsys.readouterr().err == "Error: port (--port, ROADCUE_PORT) is '70000'; allowed: 0 to 65535\n"
 
 
 def test_serve_has_a_flag_for_every_setting() -> None:
@@ -74,7 +74,7 @@ def test_label_refuses_a_folder_without_a_table(tmp_path: Path, capsys: pytest.C
     with pytest.raises(SystemExit) as ended:
         main(["label", str(tmp_path)])
     assert ended.value.code == 1
-    assert f"roadcue: {tmp_path} holds no labels.csv" in capsys.readouterr().err
+    assert f"Error: {tmp_path} holds no labels.csv" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize("name", SUBCOMMANDS)

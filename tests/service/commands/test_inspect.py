@@ -100,5 +100,5 @@ def test_a_foreign_file_is_one_line_and_code_1(
         main(["inspect", str(path)])
     told = capsys.readouterr()
     assert (ended.value.code, told.out) == (1, "")
-    assert told.err.startswith(f"roadcue: {path} ")
+    assert told.err.startswith(f"Error: {path} ")
     assert len(told.err.splitlines()) == 1
