@@ -68,6 +68,42 @@ def test_the_evidence_of_a_chosen_label_lies_over_the_picture_where_it_is(page: 
     page.wait(lambda: page.overlay(0.5, 0.9)[3] == 0)
 
 
+def test_evidence_is_asked_for_one_frame_at_a_time_and_never_of_those_passed_by(
+    page: Page, frame_file: FrameFile
+) -> None:
+    page.answered(*(frame_file(f"{number}.png", red=255) for number in range(4)))
+    page.run("""
+        const asked = window.fetch, held = new Promise((go) => { window.go = go; });
+        window.maps = [];
+        window.fetch = async (path, options) => {
+          if (path.includes('evidence')) { window.maps.push(options.body.get('file').name); await held; }
+          return asked(path, options);
+        };""")
+    page.press("1", Keys.ARROW_RIGHT, Keys.ARROW_RIGHT, Keys.ARROW_RIGHT)
+    page.wait(lambda: page.text("frame-name") == "3.png")
+    assert page.run("return window.maps") == ["0.png"]
+    page.run("window.go()")
+    page.wait(lambda: page.overlay(0.5, 0.5)[3] == 255)
+    assert page.run("return window.maps") == ["0.png", "3.png"]
+
+
+def test_no_evidence_is_told_of_the_frame_that_has_none(page: Page, frame_file: FrameFile) -> None:
+    page.answered(frame_file("a.png"), frame_file("b.png", red=255))
+    page.run("""
+        const asked = window.fetch;
+        window.fetch = async (path, options) => {
+          const isFirst = path.includes('evidence') && options.body.get('file').name === 'a.png';
+          if (isFirst) await new Promise((_, fail) => { window.fail = fail; });
+          return asked(path, options);
+        };""")
+    page.press("1")
+    page.wait(lambda: page.run("return Boolean(window.fail)"))
+    page.press(Keys.ARROW_RIGHT)
+    page.run("window.fail(new TypeError('lost'))")
+    page.wait(lambda: page.overlay(0.5, 0.5)[3] == 255)
+    assert page.text("scale-label") == "Evidence of red"
+
+
 def test_the_frame_itself_is_shown_and_the_overlay_covers_the_same_box(page: Page, frame_file: FrameFile) -> None:
     """The photo as it was sent, and on the screen its colour; without evidence nothing lies over it."""
     page.answered(frame_file("a.png", red=204, green=51, width=240, height=60))
@@ -280,7 +316,7 @@ def test_no_request_leaves_the_origin_and_the_browser_has_nothing_to_complain_of
 
 
 def test_the_policy_keeps_scripts_of_others_out(page: Page) -> None:
-    """The policy is at work, not merely sent: a script in the page's text and one that is built do not run."""
+    """The policy is at work, not merely sent: markup with a script is refused, a style that is built has no effect."""
     refused = page.run("""
         try {
           document.body.insertAdjacentHTML('beforeend', '<img src=x onerror="window.broken = 1">');

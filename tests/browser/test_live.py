@@ -110,6 +110,25 @@ def test_a_video_that_is_held_is_answered_where_it_is_held_and_a_frame_can_be_ke
     assert page.run("return document.getElementById('film').src") == ""
 
 
+def test_kept_frames_can_be_removed_while_the_film_goes_on(page: Page, video: Path) -> None:
+    """One by its own button, the others together: the film stays, and is answered."""
+    page.element("pick-video").send_keys(str(video))
+    page.wait(lambda: page.element("keep").is_enabled())
+    for kept, second in enumerate((3.5, 0.5), start=1):
+        seek(page, second)
+        page.wait(lambda: page.run("return document.getElementById('film').seeking") is False)
+        page.click("#keep")
+        page.wait(lambda kept=kept: len(page.cards()) == kept)
+    page.run("document.querySelector('#grid .card').focus()")
+    page.press(Keys.DELETE)
+    page.wait(lambda: len(page.cards()) == 1)
+    page.click("#clear")
+    page.wait(lambda: not page.cards())
+    assert page.element("film").is_displayed()
+    seek(page, 3.5)
+    page.wait(lambda: found(page) == ["stop sign"])
+
+
 def test_the_newest_frame_wins_and_none_queue_up(
     browser: webdriver.Chrome, settings: Settings, video: Path, gated: GatedSession
 ) -> None:

@@ -18,10 +18,6 @@ export class Frames extends EventTarget {
     return this.#frames.size;
   }
 
-  get(id) {
-    return this.#frames.get(id);
-  }
-
   has(frame) {
     return this.#frames.get(frame?.id) === frame;
   }

@@ -175,7 +175,7 @@ export class List extends EventTarget {
       [`${a} >= 0.5`, `${a} is at least that probable`],
       [`${b} and not ${c}`, `${b} is found, ${c} is not`],
       [`(${a} > 20% or ${b} > 20%) and ${c} < 0.1`, "several, joined"],
-      ["problem", "frames without an answer"],
+      ["problem", "frames with a problem in place of an answer"],
     ];
     return a ? told.map(([code, text]) => make("div", {}, make("dt", {}, make("code", { textContent: code })), make("dd", { textContent: text }))) : [];
   }

@@ -65,10 +65,11 @@ function remove(frame) {
   if (!frame) return;
   const place = list.shown.indexOf(frame);
   const hadFocus = grid.hasFocus;
-  const next = list.shown[place + 1] ?? list.shown[place - 1] ?? null;
+  const neighbour = list.shown[place + 1] ?? list.shown[place - 1] ?? null;
   frames.remove([frame]);
-  choose(frames.has(next) ? next : frames.all[0] ?? null);
-  if (hadFocus && chosen) grid.focus(chosen);
+  const next = frames.has(neighbour) ? neighbour : frames.all[0] ?? null;
+  if (!live.isOpen) choose(next);
+  if (hadFocus && next) grid.focus(next);
   announce(`${frame.name} removed`);
 }
 
@@ -99,8 +100,11 @@ frames.addEventListener("changed", ({ detail: { frame } }) => {
   if (frame.answer) model.check(frame.answer);
 });
 outbox.addEventListener("idle", () => {
-  const problems = frames.all.filter(({ problem }) => problem).length;
-  if (frames.size > 1) announce(`${frames.size} frames done${problems ? `, ${problems} with a problem` : ""}`);
+  const count = (test) => frames.all.filter(test).length;
+  const problems = count(({ problem }) => problem);
+  const unsent = count(({ state }) => state === "cancelled");
+  const rest = `${problems ? `, ${problems} with a problem` : ""}${unsent ? `, ${unsent} not sent` : ""}`;
+  if (frames.size > 1) announce(`${count(({ answer }) => answer)} of ${frames.size} frames answered${rest}`);
 });
 list.addEventListener("arranged", () => {
   grid.mark(chosen, false);
@@ -132,7 +136,7 @@ byId("next").addEventListener("click", () => move(1));
 byId("remove").addEventListener("click", () => remove(chosen));
 byId("clear").addEventListener("click", () => {
   frames.remove(frames.all);
-  choose(null);
+  if (!live.isOpen) choose(null);
 });
 byId("cancel").addEventListener("click", () => outbox.cancel());
 byId("retry").addEventListener("click", () => outbox.send(frames.all.filter(canRetry)));

@@ -1,4 +1,5 @@
-// What is shown, as CSV and JSON to keep. The columns are those of `roadcue predict --format csv`.
+// What is shown, as CSV and JSON to keep. The columns are those of `roadcue predict --format csv`,
+// without the place in a video and the model.
 
 // Spreadsheets take cells that begin like this for formulas; an apostrophe makes them text (OWASP, CSV injection).
 const FORMULA = /^[=+\-@\t\r]/;

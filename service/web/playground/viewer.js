@@ -11,6 +11,7 @@ const MOST_MAPS = 30;
 const STATES = { waiting: "waiting to be sent", sending: "asking the service", cancelled: "not sent" };
 const CHOOSE = "Choose a label to see where its evidence lies.";
 const LATE = "Evidence is of the frame that was answered last.";
+const FAILED = { title: "The page failed", detail: "" };
 const sentence = (text) => `${text.charAt(0).toUpperCase()}${text.slice(1)}${/[.!?]$/.test(text) ? "" : "."}`;
 const ms = (value) => `${value < 10 ? value.toFixed(1) : value.toFixed(0)} ms`;
 
@@ -21,7 +22,7 @@ export class Viewer {
   #answer = null;
   #chosen = null;
   #picture = null; // blob whose URL the photo shows
-  #asking = null; // frame whose evidence is asked for
+  #isAsking = false; // for evidence, of one frame at a time
   #remembered = []; // frames whose evidence is kept, the one looked at last at the end
 
   // onAgain: frame to send again
@@ -163,20 +164,18 @@ export class Viewer {
 
   // Frames are answered without evidence until somebody wants to see it: it is by far the larger part of an answer.
   async #fetchEvidence(frame) {
-    if (!frame || this.#asking === frame) return;
-    this.#asking = frame;
-    const { evidence } = await predict(frame.blob, frame.name, { evidence: true }).catch(({ problem }) => this.#noEvidence(problem));
-    this.#asking = null;
-    if (!evidence || !frame.answer) return;
-    frame.answer.evidence = evidence;
-    if (this.#frame === frame) this.refresh();
+    if (!frame || this.#isAsking) return;
+    this.#isAsking = true;
+    const { evidence, problem } = await predict(frame.blob, frame.name, { evidence: true }).catch((error) => ({ problem: error.problem ?? FAILED }));
+    this.#isAsking = false;
+    if (evidence && frame.answer) frame.answer.evidence = evidence;
+    if (this.#frame === frame && problem) this.#noEvidence(problem);
+    else if (this.#frame === frame) this.refresh();
     else if (this.#chosen && this.#frame?.answer && !this.#frame.answer.evidence) this.#fetchEvidence(this.#frame);
   }
 
-  #noEvidence(problem) {
-    const { title, detail } = problem ?? { title: "The page failed", detail: "" };
+  #noEvidence({ title, detail }) {
     setText(byId("scale-label"), `No evidence: ${title}`);
     byId("scale-label").title = detail;
-    return {};
   }
 }
