@@ -9,18 +9,17 @@ import torch
 
 from model_training.configuration import TrainingConfiguration
 from model_training.errors import CheckpointError
+from model_training.whole_files import written_whole
 
 RESUME, BEST = "resume.pt", "best.pt"
 
 
 def save(path: Path, configuration: TrainingConfiguration, state: dict[str, Any]) -> None:
     """Write `state` beside its configuration; a kill while writing leaves the previous file."""
-    unfinished = path.with_suffix(".unfinished")
-    with unfinished.open("wb") as file:
+    with written_whole(path) as unfinished, unfinished.open("wb") as file:
         torch.save({"configuration": configuration.model_dump(mode="json"), **state}, file)
         file.flush()
         os.fsync(file.fileno())
-    unfinished.replace(path)
 
 
 def load(path: Path) -> tuple[TrainingConfiguration, dict[str, Any]]:

@@ -4,7 +4,8 @@ import click
 
 from model_training.errors import TrainingError
 from service import __version__
-from service.lazy_commands import Commands, lazy_commands
+from service.command_line import CONTEXT_SETTINGS, Commands
+from service.lazy_commands import lazy_commands
 from service.shell_completion import completion_command
 
 # What `roadcue-train --help` says of each, so that it need not import PyTorch; a test holds it to the command's own.
@@ -22,9 +23,9 @@ SUBCOMMANDS = {
 
 
 class _Commands(Commands):
-    """Training has errors of its own."""
+    """Training has errors of its own; one of the operating system, such as a full disk, names its file."""
 
-    failures = (*Commands.failures, TrainingError)
+    failures = (*Commands.failures, TrainingError, OSError)
 
 
 @click.group(
@@ -33,7 +34,7 @@ class _Commands(Commands):
         **lazy_commands("model_training.commands", SUBCOMMANDS),
         "completion": completion_command("roadcue-train"),
     },
-    context_settings={"help_option_names": ["-h", "--help"], "show_default": True},
+    context_settings={**CONTEXT_SETTINGS, "show_default": True},
     epilog="Exit codes: 0 done; 1 failed; 2 wrong arguments; 130 stopped by Ctrl-C.",
 )
 @click.version_option(__version__, prog_name="roadcue-train")

@@ -9,9 +9,10 @@ In float32 the weight gradient of a 5 x 5 kernel is still twenty times as slow a
 has a program of its own (9.7 against 0.44 ms for 24 x 672 x 8 x 12). It is put together from those of its four corners.
 """
 
-from typing import Any
+from typing import Any, TypeGuard
 
 import torch
+from timm.layers.conv2d_same import Conv2dSame
 from timm.layers.padding import pad_same
 from torch import Tensor, nn
 from torch.nn import functional
@@ -21,9 +22,16 @@ def with_fast_gradients(network: nn.Module) -> nn.Module:
     """Replace, in place, every depthwise convolution by one that computes the same with a faster gradient."""
     for parent in list(network.modules()):
         for name, child in parent.named_children():
-            if isinstance(child, nn.Conv2d) and child.groups == child.in_channels == child.out_channels > 1:
+            if _is_depthwise(child):
                 setattr(parent, name, _DepthwiseConv2d(child))
     return network
+
+
+def _is_depthwise(module: nn.Module) -> TypeGuard[nn.Conv2d]:
+    # timm pads "same" dynamically in a subclass of its own; other subclasses may compute something else.
+    if not isinstance(module, nn.Conv2d) or type(module) not in (nn.Conv2d, Conv2dSame):
+        return False
+    return module.groups == module.in_channels == module.out_channels > 1
 
 
 class _DepthwiseConv2d(nn.Module):
@@ -32,8 +40,7 @@ class _DepthwiseConv2d(nn.Module):
     def __init__(self, original: nn.Conv2d) -> None:
         super().__init__()
         self.weight, self.bias = original.weight, original.bias
-        # timm pads "same" dynamically in a subclass of its own; plain convolutions carry their padding.
-        self._pads_same = type(original) is not nn.Conv2d
+        self._pads_same = type(original) is Conv2dSame
         self._kernel, self._stride, self._dilation = (
             list(original.kernel_size),
             list(original.stride),

@@ -9,6 +9,7 @@
       CheckpointError              a checkpoint cannot be read or belongs to another configuration
       ThresholdUnreachable         no threshold has the precision or recall that was asked for
       ParityError                  the exported file does not do what the network does
+      NotReproduced                a model that was made again is not the published one, as far as chance allows
       VariantError                 an int8 or float16 file cannot be made of the exported one
 
 The command line prints the message of a TrainingError as one line and exits with code 1.

@@ -19,9 +19,15 @@ def table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> list[str]:
 
 def fill_in(document: Path, text: str, mark: str) -> None:
     """Put `text` between `<!-- mark -->` and `<!-- /mark -->`; raises InvalidConfiguration where it has not both."""
+    before, after = around(document, mark)
+    document.write_text(f"{before}\n\n{text.strip()}\n\n{after}", encoding="utf-8")
+
+
+def around(document: Path, mark: str) -> tuple[str, str]:
+    """A document up to the end of its first mark, and from its second one on; raises InvalidConfiguration."""
     begin, end = f"<!-- {mark} -->", f"<!-- /{mark} -->"
     before, opening, rest = document.read_text(encoding="utf-8").partition(begin)
     _, closing, after = rest.partition(end)
     if not (opening and closing):
         raise InvalidConfiguration(f"{document} must hold {begin} and, behind it, {end}; the figures go between them")
-    document.write_text(f"{before}{begin}\n\n{text.strip()}\n\n{end}{after}", encoding="utf-8")
+    return before + begin, end + after

@@ -26,6 +26,7 @@ from model_training.network import PresenceNetwork
 from model_training.teacher.cells import DetectorCells
 from model_training.trainer import Observer, Progress, Trainer
 from model_training.training_rows import TrainingRows
+from model_training.whole_files import written_whole
 
 HELD_OUT: Final = "held_out.npz"
 _RESULT: Final = "result.json"
@@ -73,10 +74,8 @@ class Scores:
     images_N: NDArray[np.str_]
 
     def save(self, path: Path) -> None:
-        unfinished = path.with_suffix(".unfinished")
-        with unfinished.open("wb") as file:
+        with written_whole(path) as unfinished, unfinished.open("wb") as file:
             np.savez_compressed(file, **{field.name: getattr(self, field.name) for field in fields(self)})
-        unfinished.replace(path)
 
     def of_rows(self, chosen_N: NDArray[np.bool_]) -> "Scores":
         return Scores(*(getattr(self, field.name)[chosen_N] for field in fields(self)))
@@ -120,7 +119,8 @@ class MeasuredRun:
             parameters=parameter_count(network),
             seconds_per_frame=watch.seconds_per_frame(self.configuration.batch_size),
         )
-        _write(self.folder / _RESULT, result.model_dump_json(indent=2))
+        with written_whole(self.folder / _RESULT) as unfinished:
+            unfinished.write_text(result.model_dump_json(indent=2), encoding="utf-8")
         # It is as large as four networks, and no longer needed.
         (self.folder / checkpoints.RESUME).unlink()
 
@@ -136,7 +136,8 @@ class MeasuredRun:
 
     def score(self, table: LabelTable, name: str) -> PresenceNetwork:
         """The trained network, once what it says of the rows of `table` is written down under `name`."""
-        configuration, network = _trained(self.folder / checkpoints.BEST)
+        configuration, state = checkpoints.load(self.folder / checkpoints.BEST)
+        network = PresenceNetwork.restored(configuration.network, len(configuration.labels), state["network"])
         size = (configuration.height, configuration.width)
         logits_NL = network_logits(network.to(self.device), table.images, size, self.device)
         columns = (np.asarray(column, np.str_) for column in (table.groups, table.sources, _names(table.images)))
@@ -172,18 +173,3 @@ def _names(images: tuple[Path, ...]) -> list[str]:
     """Images by their path below the folder that all of them are in."""
     top = os.path.commonpath([image.parent for image in images])
     return [Path(os.path.relpath(image, top)).as_posix() for image in images]
-
-
-def _trained(path: Path) -> tuple[TrainingConfiguration, PresenceNetwork]:
-    configuration, state = checkpoints.load(path)
-    # The trunk's start is overwritten, so it need not be had.
-    start = configuration.network.model_copy(update={"pretrained": "none"})
-    network = PresenceNetwork(start, len(configuration.labels))
-    network.load_state_dict(state["network"])
-    return configuration, network
-
-
-def _write(path: Path, text: str) -> None:
-    unfinished = path.with_suffix(".unfinished")
-    unfinished.write_text(text, encoding="utf-8")
-    unfinished.replace(path)

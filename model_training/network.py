@@ -61,6 +61,13 @@ class PresenceNetwork(nn.Module):
         for stage in self._frozen:
             stage.requires_grad_(False)
 
+    @classmethod
+    def restored(cls, configuration: NetworkConfiguration, labels: int, state: dict[str, Tensor]) -> "PresenceNetwork":
+        """The network whose state that is; the start of its trunk, which is overwritten, need not be had."""
+        network = cls(configuration.model_copy(update={"pretrained": "none"}), labels)
+        network.load_state_dict(state)
+        return network
+
     def forward(self, frames_BHWC: Tensor) -> NetworkOutput:
         levels = self.head.levels(self.trunk(self.normalised(frames_BHWC)))
         evidence_BLhw = self.head(levels[0])

@@ -20,6 +20,7 @@ from torch import Tensor, nn
 from model_training.configuration import TrainingConfiguration
 from model_training.label_table import LabelTable
 from model_training.network import PresenceNetwork
+from model_training.whole_files import written_whole
 from service.inference.artifact import (
     EVIDENCE,
     INPUT,
@@ -88,9 +89,8 @@ def write(model: onnx.ModelProto, metadata: ModelMetadata, path: Path) -> None:
     onnx.helper.set_model_props(model, {METADATA_KEY: metadata.model_dump_json()})
     model.producer_name = "roadcue-train"
     onnx.checker.check_model(model, full_check=True)
-    unfinished = path.with_suffix(".unfinished")
-    onnx.save(model, unfinished)
-    unfinished.replace(path)
+    with written_whole(path) as unfinished:
+        onnx.save(model, unfinished)
 
 
 def with_figures(path: Path, figures: tuple[Figure, ...], metadata: ModelMetadata) -> ModelMetadata:

@@ -37,6 +37,7 @@ from model_training.metrics import label_average_precisions
 from model_training.network import PresenceNetwork, parameter_groups
 from model_training.teacher.cells import DetectorCells
 from model_training.training_rows import TrainingRows
+from model_training.whole_files import written_whole
 
 
 @dataclass(frozen=True, slots=True)
@@ -135,7 +136,7 @@ class Trainer:
         self._state = _State()
         self._rows_fingerprint = {
             **rows.fingerprint(),
-            "detector": self._detector.sha256 if self._detector else "none",
+            "detector": self._detector.digest if self._detector else "none",
         }
         self._mean_loss = math.nan
 
@@ -354,9 +355,7 @@ def _seed(*parts: int) -> int:
 
 
 def _write_table(path: Path, rows: list[dict[str, Any]]) -> None:
-    unfinished = path.with_suffix(".unfinished")
-    with unfinished.open("w", newline="") as file:
+    with written_whole(path) as unfinished, unfinished.open("w", newline="") as file:
         writer = csv.DictWriter(file, fieldnames=list(rows[0]))
         writer.writeheader()
         writer.writerows(rows)
-    unfinished.replace(path)

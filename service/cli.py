@@ -9,7 +9,8 @@ from collections.abc import Sequence
 import click
 
 from service import __version__
-from service.lazy_commands import Commands, lazy_commands
+from service.command_line import CONTEXT_SETTINGS, Commands
+from service.lazy_commands import lazy_commands
 
 # What `roadcue --help` says of each, so that it need not import ONNX Runtime; a test holds it to the command's own.
 SUBCOMMANDS = {
@@ -26,7 +27,7 @@ SUBCOMMANDS = {
 @click.group(
     cls=Commands,
     commands=lazy_commands("service.commands", SUBCOMMANDS),
-    context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 120},
+    context_settings=CONTEXT_SETTINGS,
     epilog="Exit codes: 0 done; 1 failed; 2 wrong arguments; 130 stopped by Ctrl-C.",
 )
 @click.version_option(__version__, prog_name="roadcue")

@@ -1,34 +1,10 @@
-"""Subcommands that end as documented, whose modules are imported when they are called: help waits for no library."""
+"""Subcommands whose modules are imported when they are called: help does not wait for libraries."""
 
 from functools import cached_property
 from importlib import import_module
-from typing import Any, ClassVar, Final
+from typing import Any
 
 import click
-
-from service.errors import RoadcueError
-
-INTERRUPTED: Final = 130  # 128 + SIGINT, as shells count
-
-
-class Commands(click.Group):
-    """Subcommands whose `failures` become one line and code 1.
-
-    Ctrl-C ends them with code 130; a KeyboardInterrupt may have words of its own.
-    """
-
-    failures: ClassVar[tuple[type[Exception], ...]] = (RoadcueError,)
-
-    def invoke(self, ctx: click.Context) -> Any:
-        """What the subcommand returns."""
-        try:
-            return super().invoke(ctx)
-        except self.failures as failure:
-            raise click.ClickException(str(failure)) from failure
-        except KeyboardInterrupt as stop:
-            # The first line ends the one on which the terminal shows ^C.
-            click.echo(f"\n{str(stop) or 'Stopped'}", err=True)
-            ctx.exit(INTERRUPTED)
 
 
 class LazyCommand(click.Command):

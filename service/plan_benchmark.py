@@ -7,6 +7,8 @@ from typing import Any, Final, Protocol, TextIO
 
 from rich import box
 from rich.console import Console
+from rich.progress import Progress, ProgressColumn, Task, TextColumn
+from rich.progress_bar import ProgressBar
 from rich.table import Table
 
 from service.app import detector_of
@@ -42,7 +44,7 @@ def benchmark_plans(
     made = driving_frame(settings.max_frame_pixels)
     plans = candidate_plans(cpus_per_process(settings), is_on_gpu(detector), pins_of(settings))
     in_short = ", ".join(path.name for path in frames) or made_frame(made)
-    with console.status(f"measuring {len(plans)} plans for {seconds:g} seconds"):
+    with _bar_of(f"measuring {len(plans)} plans", seconds, console):
         found = measured(settings, detector, detector_of, plans, given or [made], in_short, seconds)
     return machine_of(settings, detector), decided(settings, detector, found, "measured")
 
@@ -92,6 +94,22 @@ def write_json(machine: Machine, execution: Execution, stream: TextIO) -> None:
 
 
 REPORTS: Final[dict[str, Report]] = {"table": write_table, "json": write_json}
+
+
+def _bar_of(work: str, seconds: float, console: Console) -> Progress:
+    """A bar for work that is over after so many seconds; it goes then."""
+    columns = (TextColumn("{task.description}"), _SecondsColumn(), TextColumn("{task.elapsed:.0f} of {task.total:g} s"))
+    bar = Progress(*columns, console=console, transient=True, disable=not console.is_terminal)
+    bar.add_task(work, total=seconds)
+    return bar
+
+
+class _SecondsColumn(ProgressColumn):
+    """As full as time has gone: nothing that is measured has to say how far it is."""
+
+    def render(self, task: Task) -> ProgressBar:
+        total_s = task.total or 0.0
+        return ProgressBar(total_s, min(task.elapsed or 0.0, total_s), width=40)
 
 
 def _checked(path: Path, detector: Detector) -> bytes:

@@ -38,6 +38,7 @@ SERVICE_ORDER = (
     "service.plan_benchmark",
     "service.model_inspection",
     "service.shell_completion",
+    "service.command_line",
     "service.commands",
     "service.lazy_commands",
     "service.cli",
@@ -69,6 +70,7 @@ INFERENCE_ORDER = tuple(
 TRAINING_ORDER = (
     "model_training.errors",
     "model_training.tracking",
+    "model_training.whole_files",
     "model_training.configuration",
     "model_training.sources",
     "model_training.label_table",
@@ -127,6 +129,7 @@ SERVICE_FOR_TRAINING = (
     "service.inference.artifact",
     "service.inference.decoding",
     "service.inference.session",
+    "service.command_line",
     "service.lazy_commands",
     "service.shell_completion",
 )

@@ -44,11 +44,6 @@ class Sample:
     hints: Hints = field(default_factory=dict)
 
 
-def augmented(sample: Sample, configuration: AugmentationConfiguration, random: np.random.Generator) -> Sample:
-    """A changed copy of `sample`; the same generator state gives the same copy."""
-    return recorded_differently(seen_differently(sample, configuration, random), configuration, random)
-
-
 def seen_differently(sample: Sample, configuration: AugmentationConfiguration, random: np.random.Generator) -> Sample:
     """Another view of the scene: a part of it, from farther off, mirrored. The pixels stay as they were recorded."""
     if random.random() < configuration.crop and can_be_cropped(sample):

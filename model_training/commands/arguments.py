@@ -1,7 +1,8 @@
 """Arguments and options that several subcommands take, and the checks that belong to them."""
 
 import shlex
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 
 import click
@@ -53,10 +54,27 @@ def check_free(path: Path, overwrite: bool) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
 
 
+def text_of(path: Path | None) -> str:
+    """What a text file holds, nothing where there is none; raises InvalidConfiguration where it is no UTF-8."""
+    try:
+        return path.read_text(encoding="utf-8") if path else ""
+    except UnicodeDecodeError as problem:
+        raise InvalidConfiguration(f"{path} is no UTF-8: {problem}") from problem
+
+
 def check_empty(folder: Path) -> None:
     """Raise InvalidConfiguration where a new run would meet what is in `folder` already."""
     if folder.exists() and any(folder.iterdir()):
         raise InvalidConfiguration(f"{folder} is not empty: --resume goes on with it, --output chooses another folder")
+
+
+@contextmanager
+def to_be_resumed() -> Iterator[None]:
+    """Ctrl-C says that what has been trained is not lost."""
+    try:
+        yield
+    except KeyboardInterrupt:
+        raise KeyboardInterrupt("Stopped. The same command with --resume goes on") from None
 
 
 def quoted(*paths: Path) -> str:
@@ -64,15 +82,26 @@ def quoted(*paths: Path) -> str:
     return shlex.join(str(path) for path in paths)
 
 
-def class_numbers(choices: Sequence[str]) -> Mapping[str, int]:
-    """The detector's class of each label, COCO's where none is chosen; raises InvalidConfiguration for bad choices."""
+def class_numbers(choices: Sequence[str], labels: Sequence[str]) -> Mapping[str, int]:
+    """The detector's class of each label that it knows, COCO's where none is chosen.
+
+    Raises InvalidConfiguration for choices that are none or of other labels, and where it would know no label.
+    """
     numbers = {}
     for choice in choices:
         label, _, number = choice.partition("=")
         if not (label and number.isdecimal()):
             raise InvalidConfiguration(f"--class {choice!r} is not LABEL=NUMBER, such as car=2")
+        if label not in labels:
+            raise InvalidConfiguration(f"--class {choice}: the labels are {', '.join(labels)}")
         numbers[label] = int(number)
-    return numbers or COCO_CLASSES
+    known = numbers or {label: COCO_CLASSES[label] for label in labels if label in COCO_CLASSES}
+    if not known:
+        raise InvalidConfiguration(
+            f"none of the labels {', '.join(labels)} has COCO's class by default; say which of the detector's classes "
+            f"stand for them: --class {labels[0]}=NUMBER"
+        )
+    return known
 
 
 def chosen_test_sets(choices: Sequence[str], table: LabelTable) -> dict[str, tuple[str, ...]]:

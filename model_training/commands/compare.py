@@ -6,13 +6,23 @@ from pathlib import Path
 
 import click
 from rich.console import Console
+from rich.markdown import Markdown
 from rich.table import Table
 
 from model_training import checkpoints, recipes
 from model_training.commands import labelled_data
-from model_training.commands.arguments import DATA, FILE, FOLDER, TEST_SETS, check_empty, chosen_test_sets, quoted
+from model_training.commands.arguments import (
+    DATA,
+    FILE,
+    FOLDER,
+    TEST_SETS,
+    check_empty,
+    chosen_test_sets,
+    quoted,
+    to_be_resumed,
+)
 from model_training.commands.device import DEVICE, training_device
-from model_training.commands.result import print_result
+from model_training.commands.result import RESULT_FORM, print_result
 from model_training.commands.train import changed
 from model_training.comparison.costs import frame_times, parameters_of
 from model_training.comparison.plan import CONTROLS, Plan, planned
@@ -23,7 +33,7 @@ from model_training.comparison.rows import SeedRows, data_digest, frames_per_net
 from model_training.comparison.runs import Runs
 from model_training.errors import InvalidConfiguration
 from model_training.label_table import LabelTable
-from model_training.markdown import fill_in
+from model_training.markdown import around, fill_in
 from model_training.tracking import tracked_on
 from model_training.training_progress import in_turn, shown
 
@@ -74,6 +84,7 @@ class Work:
 @click.option(
     "--document", type=FILE, help="Markdown file to put the results into, between its marks.  [default: none]"
 )
+@RESULT_FORM
 def command(
     data: Path,
     recipe_name: str,
@@ -98,6 +109,8 @@ def command(
     intervals and the costs to results.json, results.md and results.png. No teacher is used: labels are compared.
     """
     console = Console(stderr=True)
+    if document:
+        around(document, MARK)
     if report_only:
         _report(Plan.load(output), output, document, console)
         return
@@ -137,7 +150,7 @@ def _train(runs: Runs, rows: Mapping[int, SeedRows], console: Console) -> None:
     cells = [cell for cell in runs.plan.cells() if not runs.is_finished(cell)]
     runs.plan.save(runs.folder)
     for cell in in_turn(cells, console):
-        with shown(cell.labels, console) as observer:
+        with to_be_resumed(), shown(cell.labels, console) as observer:
             runs.train(cell, rows[cell.seed], observer)
     if runs.plan.test_sets:
         for cell in tracked_on(console)(runs.plan.cells(), "networks on test rows", len(runs.plan.cells())):
@@ -154,7 +167,7 @@ def _report(plan: Plan, output: Path, document: Path | None, console: Console) -
     if document is not None:
         _into(document, text, results)
     written = [output / name for name in (RESULTS, MARKDOWN, PLOT)]
-    print_result({**dict(results), "written": written}, lambda: click.echo(text))
+    print_result({**dict(results), "written": written}, lambda: Console().print(Markdown(text)))
     click.echo(f"Written: {', '.join(map(str, written))}", err=True)
 
 

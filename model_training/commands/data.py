@@ -8,7 +8,7 @@ from rich.console import Console
 
 from model_training.commands import labelled_data
 from model_training.commands.arguments import DATA, FILE_TO_WRITE, check_free, quoted
-from model_training.commands.result import print_result
+from model_training.commands.result import RESULT_FORM, print_result
 from model_training.data_report.counts import data_report
 from model_training.data_report.page import save_html
 from model_training.data_report.terminal import print_report
@@ -18,8 +18,8 @@ from model_training.data_report.terminal import print_report
 @DATA
 @click.option("--output", type=FILE_TO_WRITE, default=Path("data-report.html"), help="HTML page to write.")
 @click.option("--overwrite", is_flag=True, help="Replace the page if it is there.")
-@click.option("--json", "as_json", is_flag=True, help="Print the numbers as JSON on a terminal too, as in a pipe.")
-def command(data: Path, output: Path, overwrite: bool, as_json: bool) -> None:
+@RESULT_FORM
+def command(data: Path, output: Path, overwrite: bool) -> None:
     """Say what is known about which label in DATA, and whether it is fit for one network on all labels."""
     check_free(output, overwrite)
     console = Console(stderr=True)
@@ -28,5 +28,5 @@ def command(data: Path, output: Path, overwrite: bool, as_json: bool) -> None:
     with console.status(f"drawing {output}"):
         save_html(report, table, output)
     document = {**json.loads(report.to_json()), "written": [output]}
-    print_result(document, lambda: print_report(report, Console()), as_json)
+    print_result(document, lambda: print_report(report, Console()))
     click.echo(f"Written: {output}\nNext: roadcue-train train {quoted(data)}", err=True)

@@ -24,7 +24,7 @@ from model_training.commands.arguments import (
     quoted,
 )
 from model_training.commands.measured_file import print_figures
-from model_training.commands.result import print_result
+from model_training.commands.result import RESULT_FORM, print_result
 from model_training.commands.trained_run import TrainedRun
 from model_training.errors import InvalidConfiguration
 from model_training.evaluation_report.page import save_page
@@ -42,7 +42,7 @@ from service.inference.artifact import Artifact
 @TEST_SETS
 @click.option("--output", type=FILE_TO_WRITE, default=Path("evaluation-report.html"), help="HTML page to write.")
 @click.option("--overwrite", is_flag=True, help="Replace the page if it is there.")
-@click.option("--json", "as_json", is_flag=True, help="Print the figures as JSON on a terminal too, as in a pipe.")
+@RESULT_FORM
 @click.option(
     "--run",
     type=EXISTING_FOLDER,
@@ -68,7 +68,6 @@ def command(
     test_sets: tuple[str, ...],
     output: Path,
     overwrite: bool,
-    as_json: bool,
     run: Path | None,
     yardstick: Path | None,
     parts: tuple[str, ...],
@@ -93,7 +92,7 @@ def command(
     report = evaluation_report(served, table, request, tracking)
     save_page(report, served, output, tracking)
     document = {**json.loads(report.to_json()), "written": [output]}
-    print_result(document, lambda: _print(report, Console()), as_json)
+    print_result(document, lambda: _print(report, Console()))
     click.echo(f"Written: {output}\nNext: roadcue serve --model {quoted(model)}", err=True)
 
 

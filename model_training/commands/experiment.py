@@ -6,13 +6,24 @@ from pathlib import Path
 
 import click
 from rich.console import Console
+from rich.markdown import Markdown
 from rich.table import Table
 
 from model_training import data_description, recipes
 from model_training.commands import labelled_data
-from model_training.commands.arguments import CLASSES, DATA, DETECTOR, FILE, FOLDER, TEACHER, check_empty, quoted
+from model_training.commands.arguments import (
+    CLASSES,
+    DATA,
+    DETECTOR,
+    FILE,
+    FOLDER,
+    TEACHER,
+    check_empty,
+    quoted,
+    to_be_resumed,
+)
 from model_training.commands.device import DEVICE, training_device
-from model_training.commands.result import print_result
+from model_training.commands.result import RESULT_FORM, print_result
 from model_training.commands.train import imitated_detector
 from model_training.comparison.rows import data_digest
 from model_training.configuration import with_changes
@@ -25,7 +36,7 @@ from model_training.experiments.results import frame_times, gathered
 from model_training.experiments.rows import SeedRows, said_by
 from model_training.experiments.runs import Runs
 from model_training.label_table import LabelTable
-from model_training.markdown import fill_in
+from model_training.markdown import around, fill_in
 from model_training.measured_run import parameter_count
 from model_training.network import PresenceNetwork
 from model_training.teacher.cells import DetectorCells
@@ -71,6 +82,7 @@ class Work:
     help="Markdown file to put the results into, between its marks, which bear the name of PLAN without its ending.  "
     "[default: none]",
 )
+@RESULT_FORM
 def command(
     plan: Path,
     data: Path,
@@ -91,6 +103,8 @@ def command(
     from the base, with intervals and costs, to results.json and results.md.
     """
     console = Console(stderr=True)
+    if document:
+        around(document, plan.stem)
     if report_only:
         _report(Plan.load(output), output, plan.stem, document, console)
         return
@@ -145,7 +159,7 @@ def _train(runs: Runs, rows: Mapping[int, SeedRows], console: Console) -> None:
     runs.plan.save(runs.folder)
     for name in in_turn(list(left), console):
         arm, seed = left[name]
-        with shown(runs.plan.labels, console) as observer:
+        with to_be_resumed(), shown(runs.plan.labels, console) as observer:
             runs.train(arm, rows[seed], observer)
 
 
@@ -158,7 +172,7 @@ def _report(plan: Plan, output: Path, mark: str, document: Path | None, console:
     if document is not None:
         fill_in(document, text, mark)
     written = [output / name for name in (RESULTS, MARKDOWN)]
-    print_result({**dict(results), "written": written}, lambda: click.echo(text))
+    print_result({**dict(results), "written": written}, lambda: Console().print(Markdown(text)))
     click.echo(f"Written: {', '.join(map(str, written))}", err=True)
 
 

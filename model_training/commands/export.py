@@ -21,9 +21,10 @@ from model_training.commands.arguments import (
     check_free,
     chosen_test_sets,
     quoted,
+    text_of,
 )
 from model_training.commands.measured_file import measured, print_figures
-from model_training.commands.result import print_result
+from model_training.commands.result import RESULT_FORM, print_result
 from model_training.commands.trained_run import TrainedRun
 from model_training.commands.verify import VERIFIED_FRAMES, say, verified
 from model_training.evaluation import network_logits, rows_from
@@ -70,6 +71,7 @@ from service.inference.artifact import Artifact, Figure, ThresholdRule, variant_
 @click.option("--overwrite", is_flag=True, help="Replace the files and the card if they are there.")
 @click.option("--remarks", type=FILE, help="Markdown to put into the card.  [default: none]")
 @TEST_SETS
+@RESULT_FORM
 def command(
     run: Path,
     data: Path,
@@ -92,6 +94,7 @@ def command(
     Nothing is left at --output unless the file has passed. Without test rows the file carries no figures.
     """
     card = output.with_suffix(".md")
+    said = text_of(remarks)
     for path in (output, *(variant_path(output, precision) for precision in VARIANTS), card):
         check_free(path, overwrite)
     console = Console(stderr=True)
@@ -118,7 +121,6 @@ def command(
     again = shlex.join(["roadcue-train", "evaluate", output.name, "DATA"]) + "".join(
         f" --test-set {shlex.quote(choice)}" for choice in test_sets
     )
-    said = remarks.read_text(encoding="utf-8") if remarks else ""
     card.write_text(model_card(metadata, again, said, made), encoding="utf-8")
     print_result(_document(parity, found, made, written), lambda: _say(parity, found, made))
     click.echo(f"Written: {', '.join(map(str, written))}\nNext: roadcue serve --model {quoted(output)}", err=True)

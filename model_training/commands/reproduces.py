@@ -5,7 +5,7 @@ from pathlib import Path
 import click
 
 from model_training.commands.arguments import FILE, MODEL
-from model_training.commands.result import print_result
+from model_training.commands.result import RESULT_FORM, print_result
 from model_training.errors import NotReproduced
 from model_training.reproduction import METRIC, disagreements
 from service.inference.artifact import Artifact
@@ -14,6 +14,7 @@ from service.inference.artifact import Artifact
 @click.command("reproduces")
 @MODEL
 @click.argument("published", type=FILE)
+@RESULT_FORM
 def command(model: Path, published: Path) -> None:
     """Say whether MODEL, made again, agrees with the PUBLISHED file of the same recipe.
 

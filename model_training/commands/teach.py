@@ -12,10 +12,11 @@ from rich.console import Console
 
 from model_training.commands import labelled_data
 from model_training.commands.arguments import CLASSES, DATA, FILE, FILE_TO_WRITE, check_free, class_numbers, quoted
-from model_training.commands.result import print_result
+from model_training.commands.result import RESULT_FORM, print_result
 from model_training.teacher.detector import YoloxDetector, taught
 from model_training.teacher.file import BOX_COLUMNS, Hints
 from model_training.tracking import tracked_on
+from model_training.whole_files import written_whole
 
 
 @click.command("teach")
@@ -25,6 +26,7 @@ from model_training.tracking import tracked_on
 @CLASSES
 @click.option("--threads", type=click.IntRange(min=1), default=os.cpu_count() or 1, help="Images looked at at a time.")
 @click.option("--overwrite", is_flag=True, help="Replace the CSV if it is there.")
+@RESULT_FORM
 def command(detector: Path, data: Path, output: Path, classes: tuple[str, ...], threads: int, overwrite: bool) -> None:
     """Let a YOLOX detector look at the frames of DATA that are not test rows.
 
@@ -36,7 +38,7 @@ def command(detector: Path, data: Path, output: Path, classes: tuple[str, ...], 
     console = Console(stderr=True)
     table, _ = labelled_data.read(data, console)
     images = table.rows(np.asarray(table.splits) != "test").images
-    yolox = YoloxDetector(detector, class_numbers(classes))
+    yolox = YoloxDetector(detector, class_numbers(classes, table.labels))
     boxes = _write(output, images, tracked_on(console)(taught(yolox, images, threads), "frames", len(images)))
     print_result({"frames": len(images), "boxes": boxes, "written": [output]}, lambda: _say(len(images), boxes))
     click.echo(f"Written: {output}\nNext: roadcue-train train {quoted(data)} --teacher {quoted(output)}", err=True)
@@ -49,14 +51,12 @@ def _say(frames: int, boxes: Mapping[str, int]) -> None:
 def _write(output: Path, images: Sequence[Path], found: Iterable[Hints]) -> Mapping[str, int]:
     """How many boxes of each label were written."""
     boxes = Counter[str]()
-    unfinished = output.with_suffix(".unfinished")
-    with unfinished.open("w", newline="", encoding="utf-8") as file:
+    with written_whole(output) as unfinished, unfinished.open("w", newline="", encoding="utf-8") as file:
         writer = csv.writer(file)
         writer.writerow(BOX_COLUMNS)
         for image, hints in zip(images, found, strict=True):
             writer.writerows(_rows(os.path.relpath(image.resolve(), output.parent.resolve()), hints))
             boxes.update({label: len(seen) for label, seen in hints.items()})
-    unfinished.replace(output)
     return boxes
 
 

@@ -22,9 +22,10 @@ from model_training.commands.arguments import (
     check_empty,
     class_numbers,
     quoted,
+    to_be_resumed,
 )
 from model_training.commands.device import DEVICE, training_device
-from model_training.commands.result import print_result
+from model_training.commands.result import RESULT_FORM, print_result
 from model_training.configuration import TrainingConfiguration, with_changes
 from model_training.errors import InvalidConfiguration
 from model_training.teacher.cells import DetectorCells
@@ -49,6 +50,7 @@ from model_training.training_rows import assemble
 @TEACHER
 @DETECTOR
 @CLASSES
+@RESULT_FORM
 def command(
     data: Path,
     recipe_name: str,
@@ -69,11 +71,21 @@ def command(
     # Those that torchrun started would draw over each other.
     table, _ = labelled_data.read(data, Console(stderr=True, quiet=distributed.is_torchelastic_launched()))
     wanted = changed(recipes.recipe(recipe_name), table.labels, changes)
-    rows = assemble(table, wanted, teacher or data_description.teacher(data))
     to_imitate = imitated_detector(detector, classes, wanted)
+    imitates_nobody = to_imitate is None and wanted.imitation_weight > 0
+    if imitates_nobody:
+        wanted = with_changes(wanted, {"imitation_weight": 0.0})
+    rows = assemble(table, wanted, teacher or data_description.teacher(data))
     with _processes(device) as (processes, torch_device):
         trainer = Trainer(wanted, rows, output, torch_device, processes, to_imitate)
-        with shown(wanted.labels, Console(stderr=True, quiet=not processes.is_first)) as observer:
+        console = Console(stderr=True, quiet=not processes.is_first)
+        if imitates_nobody:
+            console.print(
+                f"{recipe_name} imitates a detector; without one (--detector FILE) it learns from labels",
+                highlight=False,
+                soft_wrap=True,
+            )
+        with to_be_resumed(), shown(wanted.labels, console) as observer:
             trainer.fit(observer)
     if processes.is_first:
         _report(trainer.history, output)
@@ -98,11 +110,12 @@ def imitated_detector(
 ) -> DetectorCells | None:
     """The detector with its classes for the labels of a run; raises InvalidConfiguration where nobody would ask it."""
     if detector is None:
+        if classes:
+            raise InvalidConfiguration(f"--class {classes[0]} says what a detector knows: name it with --detector FILE")
         return None
     if not configuration.imitation_weight:
         raise InvalidConfiguration(f"--detector {detector} would not be imitated: imitation_weight is 0; --set it")
-    numbers = class_numbers(classes)
-    return DetectorCells(detector, {label: numbers[label] for label in configuration.labels if label in numbers})
+    return DetectorCells(detector, class_numbers(classes, configuration.labels))
 
 
 def changed(base: TrainingConfiguration, labels: tuple[str, ...], changes: Sequence[str]) -> TrainingConfiguration:

@@ -38,8 +38,5 @@ class TrainedRun:
 
     def network(self) -> PresenceNetwork:
         """The best network, in evaluation mode."""
-        # The trunk's start is overwritten, so it need not be had.
-        start = self.configuration.network.model_copy(update={"pretrained": "none"})
-        network = PresenceNetwork(start, len(self.configuration.labels))
-        network.load_state_dict(self.network_state)
-        return network.eval()
+        configuration = self.configuration
+        return PresenceNetwork.restored(configuration.network, len(configuration.labels), self.network_state).eval()

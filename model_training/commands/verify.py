@@ -10,7 +10,7 @@ from rich.console import Console
 from model_training.commands import labelled_data
 from model_training.commands.arguments import DATA, MODEL, RUN, quoted
 from model_training.commands.measured_file import artifact_about
-from model_training.commands.result import print_result
+from model_training.commands.result import RESULT_FORM, print_result
 from model_training.commands.trained_run import TrainedRun
 from model_training.onnx_export import ServedNetwork
 from model_training.parity import Parity, verify
@@ -24,6 +24,7 @@ VERIFIED_FRAMES: Final = 32
 @RUN
 @DATA
 @click.option("--frames", type=click.IntRange(min=1), default=VERIFIED_FRAMES, help="Frames of DATA to compare on.")
+@RESULT_FORM
 def command(model: Path, run: Path, data: Path, frames: int) -> None:
     """Hold a model file to the network of RUN on real frames of DATA, and check its self-test vectors."""
     console = Console(stderr=True)

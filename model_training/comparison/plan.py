@@ -11,8 +11,9 @@ from typing import Annotated, ClassVar, Final, Literal, Self
 import numpy as np
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
-from model_training.configuration import TrainingConfiguration, all_errors
+from model_training.configuration import TrainingConfiguration, all_errors, with_changes
 from model_training.errors import CheckpointError, InvalidConfiguration
+from model_training.whole_files import written_whole
 
 Arm = Literal["joint", "separate", "same_entries", "averaged"]
 Control = Literal["same_entries", "averaged"]
@@ -85,7 +86,8 @@ class StoredPlan(BaseModel):
 
     def save(self, folder: Path) -> None:
         folder.mkdir(parents=True, exist_ok=True)
-        (folder / _PLAN).write_text(self.model_dump_json(indent=2), encoding="utf-8")
+        with written_whole(folder / _PLAN) as unfinished:
+            unfinished.write_text(self.model_dump_json(indent=2), encoding="utf-8")
 
     @classmethod
     def load(cls, folder: Path) -> Self:
@@ -192,10 +194,13 @@ def planned(
     controls: tuple[str, ...],
     test_sets: Mapping[str, Sequence[str]],
 ) -> Plan:
-    """The plan with `seeds` seeds from the configuration's on; raises InvalidConfiguration for what cannot be."""
+    """The plan with `seeds` seeds from the configuration's on, which imitates no detector.
+
+    Raises InvalidConfiguration for what cannot be.
+    """
     first = configuration.seed
     document = {
-        "configuration": configuration,
+        "configuration": with_changes(configuration, {"imitation_weight": 0.0}),
         "seeds": tuple(range(first, first + seeds)),
         "fractions": fractions,
         "larger_trunk": larger_trunk,

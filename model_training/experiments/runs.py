@@ -17,6 +17,7 @@ from model_training.label_table import LabelTable
 from model_training.measured_run import MeasuredRun, RunResult
 from model_training.teacher.cells import DetectorCells
 from model_training.trainer import Observer
+from model_training.whole_files import written_whole
 
 Done = dict[tuple[str, int], RunResult]
 """Results of runs by name of the arm and seed."""
@@ -46,7 +47,7 @@ class Runs:
         seed = rows.seed
         configuration = arm.configuration_of(seed)
         detector = self.detector if configuration.imitation_weight else None
-        digest = rows.digest_of(arm, self.data + (detector.sha256 if detector else ""))
+        digest = rows.digest_of(arm, self.data + (detector.digest if detector else ""))
         return MeasuredRun(self.folder / arm.folder(seed), configuration, digest, self.device, detector)
 
 
@@ -64,10 +65,8 @@ def keep_opinions(opinions_NL: NDArray[np.int8], folder: Path, seed: int) -> Non
     """Write down what the teacher is sure of on the held-out rows of a seed."""
     path = _opinions(folder, seed)
     path.parent.mkdir(parents=True, exist_ok=True)
-    unfinished = path.with_suffix(".unfinished")
-    with unfinished.open("wb") as file:
+    with written_whole(path) as unfinished, unfinished.open("wb") as file:
         np.save(file, opinions_NL)
-    unfinished.replace(path)
 
 
 def kept_opinions(folder: Path, seed: int) -> NDArray[np.int8]:

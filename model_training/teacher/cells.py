@@ -4,6 +4,7 @@
 """
 
 import hashlib
+import json
 import math
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -31,7 +32,8 @@ class DetectorCells:
     """A YOLOX file run on frames of any shape, answered by what it computes at strides 8, 16 and 32.
 
     Features are what its last layers tell boxes and objectness from. Raises InvalidConfiguration for a file that is
-    not of YOLOX's form. `sha256` identifies the file, `features` counts the channels before the scores.
+    not of YOLOX's form. `digest` identifies the file and what is taken of it, `features` counts the channels before the
+    scores.
     """
 
     def __init__(self, path: Path, classes: Mapping[str, int]) -> None:
@@ -40,7 +42,7 @@ class DetectorCells:
         # As many pixels as the square that it was made for, in the frame's own shape.
         self._pixels = detector.side**2
         content = path.read_bytes()
-        self.sha256 = hashlib.sha256(content).hexdigest()
+        self.digest = hashlib.sha256(content + json.dumps(list(classes.items())).encode()).hexdigest()
         model = onnx.load_from_string(content)
         self._input = model.graph.input[0].name
         try:

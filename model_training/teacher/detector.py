@@ -68,15 +68,14 @@ class YoloxDetector:
         self._cells_A2, self._strides_A1 = _grids(self.side)
 
     def _checked_side(self, path: Path) -> int:
-        batch, channels, height, width = self._input.shape
-        cells, columns = self._session.get_outputs()[0].shape[1:]
-        expected = sum((height // stride) ** 2 for stride in STRIDES) if height == width else None
-        if (batch, channels, cells) != (1, 3, expected) or columns <= max(self._columns):
-            raise InvalidConfiguration(
-                f"{path} takes {self._input.shape} and gives {cells} cells of {columns} numbers: no YOLOX file "
-                f"with the classes {self._columns}"
-            )
-        return int(height)
+        taken, given = self._input.shape, self._session.get_outputs()[0].shape
+        match taken, given:
+            case [1, 3, int(height), int(width)], [_, int(cells), int(columns)]:
+                expected = sum((height // stride) ** 2 for stride in STRIDES)
+                if height == width and cells == expected and columns > max(self._columns):
+                    return height
+        classes = ", ".join(f"{label}={column - 5}" for label, column in zip(self.labels, self._columns, strict=True))
+        raise InvalidConfiguration(f"{path} takes {taken} and gives {given}: no YOLOX file with the classes {classes}")
 
     def boxes(self, frame_HWC: NDArray[np.uint8]) -> Boxes:
         """[K, 6] of label number, score >= NOTHING_FOUND, x0, y0, x1, y1 in pixels of the RGB frame; overlapping."""

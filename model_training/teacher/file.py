@@ -77,10 +77,12 @@ def _check_that_it_is_about(path: Path, lines: Lines, found: Found, table: Label
             f"its image paths are relative to its folder, {path.parent.absolute()}",
         )
     columns = tuple(lines[0][1])
-    if not {"label", *table.labels} & set(columns):
-        raise AnnotationError(
-            path, 1, f"its columns are {', '.join(columns)}; none is a label of the data: {', '.join(table.labels)}"
-        )
+    of_boxes = set(BOX_COLUMNS) <= set(columns)
+    said = {record["label"] for _, record in lines} - {""} if of_boxes else set(columns)
+    # A detector that found no box anywhere has looked all the same.
+    if said and not said & set(table.labels):
+        what = f"its boxes are of {', '.join(sorted(said))}" if of_boxes else f"its columns are {', '.join(columns)}"
+        raise AnnotationError(path, 1, f"{what}; none is a label of the data: {', '.join(table.labels)}")
 
 
 def _presence_scores(path: Path, lines: Lines, found: Found, table: LabelTable) -> NDArray[np.float32]:

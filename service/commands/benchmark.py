@@ -8,7 +8,7 @@ from typing import Any, Literal
 import click
 from rich.console import Console
 
-from service.commands.result_form import result_form
+from service.command_line import result_form
 from service.commands.settings_flags import given_settings, settings_flags
 
 # What decides how the model runs, and what it is measured with.

@@ -6,11 +6,11 @@ from typing import Literal
 
 import click
 
-from service.commands.result_form import result_form
+from service.command_line import result_form
 
 
 @click.command("inspect")
-@click.argument("model", metavar="FILE", type=click.Path(dir_okay=False, path_type=Path))
+@click.argument("model", metavar="FILE", type=click.Path(exists=True, dir_okay=False, path_type=Path))
 @click.option(
     "--format",
     "form",

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import click
 from rich.console import Console
 
-from service.commands.result_form import result_form
+from service.command_line import result_form
 from service.commands.settings_flags import given, given_settings, settings_flags
 from service.scoring.paths import IMAGE_SUFFIXES, VIDEO_SUFFIXES, ListedFile, listed_files, listed_names, nameless
 from service.settings import Settings, flag_name
@@ -78,7 +78,8 @@ def command(
     that says why, and the exit code is 1 then. Rows go to standard output or --output, everything else to standard
     error.
     """
-    _refuse_contradictions(output, resume, overwrite, every_seconds, every_frames, given(flags) if url else {})
+    local = {**flags, "uncertain_group": uncertain_group}
+    _refuse_contradictions(output, resume, overwrite, every_seconds, every_frames, given(local) if url else {})
     settings = None if url else given_settings(flags)
     files = _found(paths, _names_on_standard_input(b"\0" if null else b"\n"))
     from service.scoring.outputs import file_writer, rows_there, stream_writer

@@ -74,7 +74,7 @@ def test_no_drive_is_on_two_sides_of_a_split(data: Path) -> None:
 
 
 def test_the_data_report_lists_the_answers_with_their_source_and_licence(data: Path, tmp_path: Path) -> None:
-    report = json.loads(run(roadcue_train, "data", data, "--output", tmp_path / "report.html", "--json").stdout)
+    report = json.loads(run(roadcue_train, "data", data, "--output", tmp_path / "report.html").stdout)
     (hard,) = [source for source in report["sources"] if source["source"] == "hard"]
     assert (hard["licence"], hard["frames"]) == ("CC-BY-4.0", 8)
 

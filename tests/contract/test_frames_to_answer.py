@@ -11,7 +11,9 @@ from typing import Any
 
 import httpx
 import pytest
+from click.testing import CliRunner, Result
 
+from model_training.cli import main
 from service.inference.artifact import Artifact
 from tests.model_training.painted_frames import write_painted_frames
 from tests.service.server_process import ServerProcess
@@ -33,14 +35,15 @@ def command(*arguments: object) -> list[str]:
     return [sys.executable, "-m", "model_training", *map(str, arguments)]
 
 
-def run(*arguments: object) -> subprocess.CompletedProcess[str]:
-    return subprocess.run(command(*arguments), capture_output=True, text=True, timeout=PATIENCE_S, check=False)
+def run(*arguments: object) -> Result:
+    """The command in this process, which need not load PyTorch anew."""
+    return CliRunner().invoke(main, list(map(str, arguments)))
 
 
 def succeeded(*arguments: object) -> Any:
     """What the command writes into a pipe: one JSON document, and nothing else."""
     done = run(*arguments)
-    assert done.returncode == 0, done.stderr
+    assert done.exit_code == 0, done.stderr
     return json.loads(done.stdout)
 
 
@@ -66,7 +69,7 @@ def trained(data: Path) -> Path:
     process.kill()
     assert process.wait() == -signal.SIGKILL
     refused = run(*train)
-    assert refused.returncode == 1
+    assert refused.exit_code == 1
     assert "is not empty: --resume goes on with it" in refused.stderr
     resumed = run(*train, "--resume")
     assert f"Next: roadcue-train export {folder} {data}" in resumed.stderr
@@ -145,7 +148,7 @@ def test_thresholds_carry_the_rule_they_were_chosen_by(model: Path) -> None:
 def test_rule_for_a_label_that_is_none_is_refused(trained: Path, data: Path, tmp_path: Path) -> None:
     """Before anything is written."""
     refused = run("export", trained, data, "--output", tmp_path / "m.onnx", "--threshold", "blue:f1")
-    assert refused.returncode == 1
+    assert refused.exit_code == 1
     assert "'blue' is no label; the labels are red, green" in refused.stderr
     assert not list(tmp_path.iterdir())
 
@@ -175,7 +178,7 @@ def test_export_refuses_data_that_have_changed_since(trained: Path, data: Path, 
     table = changed / "labels.csv"
     table.write_text(table.read_text().replace("images/2.jpg,0,1", "images/2.jpg,1,1"))
     refused = run("export", trained, changed / "data.toml", "--output", tmp_path / "m.onnx")
-    assert refused.returncode == 1
+    assert refused.exit_code == 1
     assert "was trained with other data" in refused.stderr
     assert not list(tmp_path.glob("*.onnx"))
 
@@ -207,7 +210,7 @@ def test_verify_passes_for_its_own_run_and_fails_for_a_damaged_file(
     damaged[middle : middle + 4000] = bytes(4000)
     (tmp_path / "damaged.onnx").write_bytes(damaged)
     refused = run("verify", tmp_path / "damaged.onnx", trained, data)
-    assert refused.returncode == 1
+    assert refused.exit_code == 1
     assert refused.stderr.startswith("Error: ")
     assert len(refused.stderr.splitlines()) == 1
 
@@ -215,5 +218,5 @@ def test_verify_passes_for_its_own_run_and_fails_for_a_damaged_file(
 def test_export_refuses_to_overwrite(model: Path, trained: Path, data: Path) -> None:
     """And says what would."""
     refused = run("export", trained, data, "--output", model)
-    assert refused.returncode == 1
+    assert refused.exit_code == 1
     assert "--overwrite replaces it" in refused.stderr

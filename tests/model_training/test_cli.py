@@ -1,8 +1,8 @@
 """The command line refuses in one clear line what it cannot do."""
 
 import csv
-import hashlib
 import json
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -14,6 +14,7 @@ from click.testing import CliRunner, Result
 from model_training import checkpoints
 from model_training.cli import SUBCOMMANDS, main
 from model_training.configuration import TrainingConfiguration
+from model_training.teacher.cells import DetectorCells
 from service.lazy_commands import LazyCommand
 from tests.model_training.painted_frames import write_painted_frames
 from tests.model_training.small_detector import CLASSES, write_small_detector
@@ -143,7 +144,7 @@ def test_training_imitates_the_detector_that_it_is_given(data: Path, tmp_path: P
         "curves.png",
     ]
     state = checkpoints.load(tmp_path / "run" / "resume.pt")[1]
-    assert state["rows"]["detector"] == hashlib.sha256(detector.read_bytes()).hexdigest()
+    assert state["rows"]["detector"] == DetectorCells(detector, CLASSES).digest
     assert state["imitation"]["0.weight"].shape == (6, 16, 1, 1)
 
 
@@ -152,7 +153,9 @@ def test_training_imitates_the_detector_that_it_is_given(data: Path, tmp_path: P
     [
         (["--set", "imitation_weight=0"], "would not be imitated: imitation_weight is 0"),
         (["--set", "imitation_weight=1", "--class", "red"], "--class 'red' is not LABEL=NUMBER, such as car=2"),
-        (["--set", "imitation_weight=1", "--class", "red=7"], "no YOLOX file with the classes [12]"),
+        (["--set", "imitation_weight=1", "--class", "red=7"], "no YOLOX file with the classes red=7"),
+        (["--set", "imitation_weight=1", "--class", "rde=1"], "--class rde=1: the labels are red, green"),
+        (["--set", "imitation_weight=1"], "none of the labels red, green has COCO's class by default; say which"),
     ],
 )
 def test_a_detector_that_cannot_be_imitated_is_refused(
@@ -163,6 +166,39 @@ def test_a_detector_that_cannot_be_imitated_is_refused(
     arguments = ("train", data, "--recipe", "smoke", "--output", tmp_path / "run", "--detector", detector, *options)
     assert message in refusal(*arguments)
     assert not (tmp_path / "run").exists()
+
+
+def test_a_recipe_that_imitates_trains_without_a_detector_and_says_so(data: Path, tmp_path: Path) -> None:
+    """The run is stored as what it is; a class of no detector is refused."""
+    train = ("train", data, "--recipe", "smoke", "--set", "imitation_weight=1", "--output", tmp_path / "run")
+    assert "name it with --detector FILE" in refusal(*train, "--class", "red=1")
+    told = invoke(*train, "--format", "table")
+    assert told.exit_code == 0, told.output
+    assert "smoke imitates a detector; without one (--detector FILE) it learns from labels\n" in told.stderr
+    assert re.fullmatch(r"best of 1 epochs is 0: mAP [\d.]+  red [\d.]+  green [\d.]+\n", told.stdout)
+    assert checkpoints.load(tmp_path / "run" / "best.pt")[0].imitation_weight == 0
+
+
+def test_a_file_that_is_no_detector_teaches_nobody(data: Path, tmp_path: Path) -> None:
+    model = write_tiny_model(tmp_path / "tiny.onnx")
+    said = refusal("teach", model, data, "--output", tmp_path / "boxes.csv", "--class", "red=0")
+    assert "no YOLOX file with the classes red=0" in said
+
+
+def test_an_error_of_the_operating_system_is_one_line(data: Path, tmp_path: Path) -> None:
+    """A folder cannot be made where a file is."""
+    (tmp_path / "file").touch()
+    said = refusal("data", data, "--output", tmp_path / "file" / "page.html")
+    assert said == f"Error: {tmp_path / 'file'}: File exists\n"
+
+
+def test_a_stopped_training_says_how_to_go_on(data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def stop(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("model_training.commands.train.Trainer.fit", stop)
+    told = invoke("train", data, "--recipe", "smoke", "--output", tmp_path / "run")
+    assert (told.exit_code, told.stderr.splitlines()[-1]) == (130, "Stopped. The same command with --resume goes on")
 
 
 def test_a_source_without_test_rows_is_refused_as_a_test_set(data: Path, tmp_path: Path) -> None:
@@ -176,7 +212,7 @@ def test_a_source_without_test_rows_is_refused_as_a_test_set(data: Path, tmp_pat
 def test_evaluate_measures_a_model_on_each_test_source(data: Path, tmp_path: Path) -> None:
     """The tiny model answers the mean of the red and of the green channel; entries of both kinds are judged."""
     model, page = write_tiny_model(tmp_path / "tiny.onnx"), tmp_path / "page.html"
-    measured = json.loads(invoke("evaluate", model, data, "--output", page, "--json").stdout)["figures"]
+    measured = json.loads(invoke("evaluate", model, data, "--output", page, "--format", "json").stdout)["figures"]
     assert {figure["test_set"] for figure in measured} == {"gallery"}
     assert {figure["label"] for figure in measured} == {"red", "green", "mean"}
     assert all(figure["n"] == 4 for figure in measured if figure["label"] != "mean")

@@ -3,7 +3,7 @@
 import pytest
 
 from model_training.errors import InvalidConfiguration
-from model_training.markdown import fill_in, table
+from model_training.markdown import around, fill_in, table
 
 
 def test_a_table_has_a_head_a_line_and_a_row_each():
@@ -26,4 +26,6 @@ def test_a_document_without_both_marks_is_left_as_it_is(tmp_path, text):
     document.write_text(text)
     with pytest.raises(InvalidConfiguration, match="must hold <!-- figures -->"):
         fill_in(document, "new", "figures")
+    with pytest.raises(InvalidConfiguration, match="must hold <!-- figures -->"):
+        around(document, "figures")
     assert document.read_text() == text

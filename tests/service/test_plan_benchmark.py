@@ -4,12 +4,15 @@ import json
 import re
 from pathlib import Path
 
+import httpx
 import pytest
 from click.testing import CliRunner, Result
 
 from service.cli import main, roadcue
 from service.inference.tuning_file import read_tuning_file
+from tests.service.command_process import on_a_terminal
 from tests.service.conftest import encoded
+from tests.service.server_process import ServerProcess
 
 PINNED = ("--inference-workers", "1", "--max-batch-frames", "1")
 
@@ -48,6 +51,28 @@ def test_the_table_has_a_row_for_each_plan_and_the_choice(model: Path) -> None:
     assert re.search(r"^ *1 +1 +1 +[\d.]+ +1\.00 +[\d.]+ +[\d.]+ +[\d.]+ +\d+", result.stdout, re.MULTILINE)
     assert "chosen: 1 worker x 1 thread (the only one that was measured)" in result.stdout
     assert "decoding included, HTTP not" in result.stdout
+
+
+def test_a_person_sees_its_seconds_go_by(model: Path) -> None:
+    """On standard error; where that is no terminal, nothing but the next step is said."""
+    flags = ("benchmark", "--model", model, "--device", "cpu", "--seconds", "1", *PINNED)
+    code, seen, document = on_a_terminal("service", *flags, stream="stderr")
+    assert (code, json.loads(document)["execution"]["origin"]) == (0, "measured")
+    assert re.search(r"measuring \d+ plans ━+ +\d of 1 s", seen)
+    assert benchmark(model, *PINNED).stderr.startswith("Next: ")
+
+
+def test_the_saved_figures_are_what_the_service_starts_with(model: Path, tmp_path: Path) -> None:
+    """As both documents say: `roadcue benchmark --save`, then `roadcue serve --tuning`."""
+    file = tmp_path / "tuning.json"
+    benchmark(model, *PINNED, "--save", file)
+    server = ServerProcess("--model", str(model), "--device", "cpu", "--tuning", str(file))
+    try:
+        execution = httpx.get(f"{server.ready().url}/model").json()["execution"]
+    finally:
+        server.kill()
+    assert execution["origin"] == "file"
+    assert execution["measurements"] == read_tuning_file(file).measurements.model_dump(mode="json")
 
 
 def test_frames_of_ones_own_are_measured_with(model: Path, tmp_path: Path) -> None:

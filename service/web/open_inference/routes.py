@@ -181,7 +181,7 @@ def _reply(serving: Serving, asked: _Asked, outcomes: Sequence[Outcome]) -> Resp
 
 
 def _detections(outcomes: Sequence[Outcome]) -> list[Detection]:
-    """What the frames show. Raises the first frame's error, which names the frame."""
+    """What the frames show. Raises the first frame's error; one that cannot be decoded is named."""
     for number, outcome in enumerate(outcomes, start=1):
         if isinstance(outcome, FrameError) and len(outcomes) > 1:
             raise type(outcome)(f"frame {number} of {len(outcomes)}: {outcome}", **outcome.facts) from outcome

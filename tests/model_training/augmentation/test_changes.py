@@ -9,11 +9,12 @@ from hypothesis import strategies as st
 
 from model_training.augmentation.changes import (
     Sample,
-    augmented,
     can_be_cropped,
     can_be_mirrored,
     crop,
     mirror,
+    recorded_differently,
+    seen_differently,
     zoom_out,
 )
 from model_training.configuration import AugmentationConfiguration
@@ -23,6 +24,10 @@ from model_training.teacher.file import Hint
 HEIGHT, WIDTH = 80, 120
 NEVER = AugmentationConfiguration(crop=0, zoom_out=0, mirror=0, colour=0, blur=0, noise=0, jpeg=0)
 GREY = np.array([90, 90, 90])
+
+
+def augmented(sample, configuration, random):
+    return recorded_differently(seen_differently(sample, configuration, random), configuration, random)
 
 
 def sample_of(entries, boxes=None, soft=None, frame_HWC=None):

@@ -126,6 +126,7 @@ def test_a_folder_in_use_is_refused_and_so_is_going_on_with_nothing(
         (("--larger-trunk", "resnet1800"), "trunk 'resnet1800' cannot be used"),
         (("--test-set", "mine=painter_0"), "sources with test rows are gallery"),
         (("--set", "epochs=0"), "epochs: input should be greater than 0"),
+        (("--document", __file__), "must hold <!-- figures --> and, behind it, <!-- /figures -->"),
     ],
 )
 def test_what_cannot_be_compared_is_named_before_anything_is_written(

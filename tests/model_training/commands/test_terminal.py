@@ -51,7 +51,7 @@ def test_evaluate_shows_tables_unless_json_is_asked_for(data: Path, tmp_path: Pa
         ["gallery", "mean", "8"]
     ]
     assert said == f"Written: {page}\nNext: roadcue serve --model {model}\n"
-    seen, _ = shown(*asked, "--overwrite", "--json")
+    seen, _ = shown(*asked, "--overwrite", "--format", "json")
     assert {figure["test_set"] for figure in json.loads(seen)["figures"]} == {"gallery"}
 
 

@@ -12,6 +12,7 @@ from model_training.teacher.classes import COCO_CLASSES
 from model_training.teacher.detector import VIEWS, YoloxDetector, found, taught
 from service.inference.decoding import FrameLimits, decode_at_least
 from tests.model_training.images import write_image
+from tests.tiny_model import write_tiny_model
 
 SIDE, CELLS = 32, 16 + 4 + 1
 """32 pixels have 4 x 4 cells at stride 8, 2 x 2 at 16 and 1 at 32."""
@@ -89,8 +90,16 @@ def test_file_that_is_no_yolox_detector_is_refused(tmp_path, changes):
         YoloxDetector(path, CLASSES)
 
 
+def test_model_of_another_form_is_refused(tmp_path):
+    """Ours: pixels last, and a probability for each label."""
+    with pytest.raises(
+        InvalidConfiguration, match=r"tiny\.onnx takes .* no YOLOX file with the classes red=0, green=1"
+    ):
+        YoloxDetector(write_tiny_model(tmp_path / "tiny.onnx"), {"red": 0, "green": 1})
+
+
 def test_class_that_the_detector_has_not_is_refused(tmp_path):
-    with pytest.raises(InvalidConfiguration, match="no YOLOX file with the classes"):
+    with pytest.raises(InvalidConfiguration, match="no YOLOX file with the classes car=2"):
         YoloxDetector(write_detector(tmp_path / "d.onnx"), {"car": 2})
 
 

@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 
 from model_training.errors import AnnotationError
-from model_training.teacher.file import Hint, read_teacher
+from model_training.teacher.file import NOTHING_FOUND, Hint, read_teacher
 from tests.model_training.tables import table_of
 
 
@@ -45,6 +45,18 @@ def test_file_about_other_images_is_an_error(tmp_path, table):
 def test_file_about_other_labels_is_an_error(tmp_path, table):
     with pytest.raises(AnnotationError, match=r"columns are image, tram; none is a label of the data: car, stop_sign"):
         scores_in(tmp_path / "teacher.csv", "image,tram\nimages/a.jpg,0.5\n", table)
+
+
+def test_boxes_of_other_labels_are_an_error(tmp_path, table):
+    """They would say of every label that a detector looked for it and found nothing."""
+    text = "image,label,score,x0,y0,x1,y1\nimages/a.jpg,tram,0.5,0,0,1,1\n"
+    with pytest.raises(AnnotationError, match="its boxes are of tram; none is a label of the data: car, stop_sign"):
+        scores_in(tmp_path / "teacher.csv", text, table)
+
+
+def test_boxes_of_which_there_are_none_say_that_nothing_was_found(tmp_path, table):
+    found = scores_in(tmp_path / "teacher.csv", "image,label,score,x0,y0,x1,y1\nimages/a.jpg,,,,,,\n", table)
+    assert found[0].tolist() == pytest.approx([NOTHING_FOUND] * 2)
 
 
 def test_byte_order_mark_and_windows_line_ends_are_read(tmp_path, table):
@@ -94,7 +106,7 @@ def test_best_box_is_the_score_and_no_box_is_a_low_one(tmp_path, table):
 
 
 def test_image_without_a_row_of_boxes_was_not_looked_at(tmp_path, table):
-    (tmp_path / "boxes.csv").write_text(BOXES + "images/a.jpg,bus,0.8,0.5,0.5,0.75,1\n")
+    (tmp_path / "boxes.csv").write_text(BOXES + "images/a.jpg,car,0.8,0.5,0.5,0.75,1\n")
     found = read_teacher(tmp_path / "boxes.csv", table)
     assert np.isnan(found.scores_NL).tolist() == [[False, False], [True, True]]
 

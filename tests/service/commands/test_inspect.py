@@ -90,6 +90,13 @@ def test_a_damaged_variant_is_shown_and_ends_with_code_1(tmp_path: Path) -> None
         assert "tiny.int8.onnx (100 bytes) is not an ONNX model" in result.stderr
 
 
+def test_a_file_that_is_not_there_is_a_wrong_argument(tmp_path: Path) -> None:
+    """As for every other command."""
+    with pytest.raises(SystemExit) as ended:
+        main(["inspect", str(tmp_path / "absent.onnx")])
+    assert ended.value.code == 2
+
+
 @pytest.mark.parametrize("content", [b"", b"no model", bytes(1000)])
 def test_a_foreign_file_is_one_line_and_code_1(
     tmp_path: Path, content: bytes, capsys: pytest.CaptureFixture[str]

@@ -221,9 +221,9 @@ def remove(path: Path) -> bool:
 
 
 def test_flags_of_the_model_do_not_go_with_a_service(model: Path, frames: Path) -> None:
-    result = predict(model, frames, "--url", "http://127.0.0.1:9")
+    result = predict(model, frames, "--url", "http://127.0.0.1:9", "--uncertain-group", "drive")
     assert result.exit_code == 2
-    assert "--model, --device, --inference-workers: not with --url" in result.stderr
+    assert "--model, --device, --inference-workers, --uncertain-group: not with --url" in result.stderr
 
 
 @pytest.mark.parametrize(

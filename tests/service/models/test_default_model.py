@@ -75,7 +75,7 @@ def test_figures_come_out_again_from_the_printed_command(
     options = [part for name, sources in TEST_SETS.items() for part in ("--test-set", f"{name}={sources}")]
     assert f"roadcue-train evaluate street.onnx DATA {' '.join(options)}" in card
     command = [sys.executable, "-m", "model_training", "evaluate", str(embedded.path), str(streetframes)]
-    quick = ["--part", "none", "--output", str(tmp_path / "report.html"), "--json"]
+    quick = ["--part", "none", "--output", str(tmp_path / "report.html"), "--format", "json"]
     done = subprocess.run([*command, *options, *quick], capture_output=True, text=True, timeout=600)
     assert done.returncode == 0, done.stderr
     measured = {(f["test_set"], f["label"], f["metric"]): f for f in json.loads(done.stdout)["figures"]}
