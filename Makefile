@@ -12,13 +12,15 @@ export ORT_DISABLE_TELEMETRY := 1
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help serve test install-test docker-test lint format types image street-model playground-picture report-pictures lock clean
+.PHONY: help serve install test install-test docker-test lint format types image street-model playground-picture report-pictures lock clean
 
 help: ## list the commands
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 22
 
 serve: $(VENV)/.serving ## install what serving needs and start the service on port 8000
 	@exec $(BIN)/roadcue serve $(ARGS)
+
+install: $(VENV)/.serving ## install what serving needs, and what asks it, into .venv
 
 # The tests of a module share what is slow to set up and stay in one process; the slowest modules come first.
 test: $(VENV)/.complete ## install everything and run the quick tests, on up to four cores

@@ -2,8 +2,8 @@
 
 import csv
 import re
+import shlex
 import shutil
-import subprocess
 from pathlib import Path
 
 import numpy as np
@@ -79,11 +79,11 @@ def test_every_exit_code_of_the_table_is_given(document: str, folder: Path) -> N
     (folder / "empty.toml").touch()
     calls = {
         "roadcue inspect street.onnx": 0,
-        "roadcue inspect none.onnx": 1,
+        "roadcue inspect torn.jpg": 1,
         "roadcue predict --format csv frame.jpg torn.jpg": 1,
         "roadcue-train data empty.toml": 1,
         "roadcue --no-such-flag": 2,
-        "roadcue inspect": 2,
+        "roadcue inspect none.onnx": 2,
         "roadcue-train data": 2,
         "roadcue predict --format xml frame.jpg": 2,
     }
@@ -115,13 +115,31 @@ def completed(folder: Path, line: str, words: list[str]) -> list[str]:
     return sorted(done.stdout.split())
 
 
+# zsh completes at a prompt only; what its function would offer there is printed here.
+ZSH_WITHOUT_A_PROMPT = """
+compdef() { :; }
+_describe() { print -l -- "${(@)${(P@)3}%%:*}"; }
+compadd() { print -l -- "${(P@)@[-1]}"; }
+"""
+
+
+@pytest.mark.parametrize(
+    ("program", "typed", "offered"), [("roadcue", "ins", "inspect"), ("roadcue-train", "ver", "verify")]
+)
 @pytest.mark.parametrize("shell_name", ["zsh", "fish"])
-@pytest.mark.parametrize("program", ["roadcue", "roadcue-train"])
-def test_other_shells_have_a_script_that_they_understand(shell_name: str, program: str, folder: Path) -> None:
-    """Read by the shell itself where it is installed."""
-    done = shell(folder, f"{program} completion {shell_name}")
-    assert done.returncode == 0, done.stderr
-    assert program in done.stdout
-    if shutil.which(shell_name):
-        checked = subprocess.run([shell_name, "-n", "-c", done.stdout], capture_output=True, text=True)
-        assert (checked.returncode, checked.stderr) == (0, "")
+def test_other_shells_complete_after_their_lines_of_the_document(
+    document: str, folder: Path, shell_name: str, program: str, typed: str, offered: str
+) -> None:
+    if not shutil.which(shell_name):
+        pytest.skip(f"needs {shell_name}")
+    shown = re.search(rf"^    (.*roadcue completion {shell_name}.*?)\s+#", document, re.MULTILINE)
+    assert shown
+    line = shown[1].replace("roadcue", program)
+    if shell_name == "fish":
+        tried = f"{line}; complete -C '{program} {typed}'"
+    else:
+        function = f"_{program.replace('-', '_')}_completion"
+        tried = f"{ZSH_WITHOUT_A_PROMPT}\n{line}\nwords=({program} {typed}); CURRENT=2; {function}"
+    done = shell(folder, f"{shell_name} -c {shlex.quote(tried)}")
+    assert (done.returncode, done.stderr) == (0, "")
+    assert [row.split("\t")[0] for row in done.stdout.splitlines()] == [offered]

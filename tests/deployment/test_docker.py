@@ -7,6 +7,7 @@ import re
 import subprocess
 import threading
 import time
+import uuid
 from collections import Counter
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -18,9 +19,18 @@ import httpx
 import numpy as np
 import pytest
 
-from service.settings import Settings
+from service.settings import DEFAULT_MODEL, Settings
 from tests.conftest import REPOSITORY
-from tests.deployment.conftest import START_LIMIT_S, Deployment, deployed, post_frame, run, with_uncertain_frames
+from tests.deployment.conftest import (
+    START_LIMIT_S,
+    Deployment,
+    deployed,
+    free_port,
+    post_frame,
+    run,
+    with_uncertain_frames,
+)
+from tests.service.server_process import wait_for
 
 pytestmark = pytest.mark.docker
 
@@ -94,6 +104,34 @@ def test_a_real_photograph_is_answered_with_a_probability_per_label(
     probabilities = answer.json()["frames"][0]["probabilities"]
     assert list(probabilities) == labels
     assert all(0 <= probability <= 1 for probability in probabilities.values())
+
+
+def test_a_model_of_this_machine_is_served_as_shown(image: str, tmp_path: Path) -> None:
+    """The command of docs/operations.md, with this image, another port, and a copy of the embedded model."""
+    text = (REPOSITORY / "docs" / "operations.md").read_text(encoding="utf-8")
+    (shown,) = re.findall(r"^    (docker run .+)$", text, re.MULTILINE)
+    models, port, name = tmp_path / "models", free_port(), f"roadcue-test-{uuid.uuid4().hex[:12]}"
+    models.mkdir()
+    (models / "mine.onnx").write_bytes(DEFAULT_MODEL.read_bytes())
+    for path in (models, models / "mine.onnx"):
+        path.chmod(0o755)
+    command = shown.replace("-p 8000:", f"-p {port}:").replace("roadcue:cpu", image)
+    command = command.replace("docker run", f"docker run --detach --name {name}").replace("$PWD", str(tmp_path))
+    try:
+        run(["bash", "-euc", command])
+        wait_for(lambda: answered(f"http://127.0.0.1:{port}/health/ready"))
+        model = httpx.get(f"http://127.0.0.1:{port}/model").json()
+    finally:
+        subprocess.run(["docker", "rm", "--force", name], capture_output=True)
+    # There are no variants beside it: it is the file that was named.
+    assert (model["name"], model["precision"]) == ("street", "float32")
+
+
+def answered(url: str) -> bool:
+    try:
+        return httpx.get(url).status_code == httpx.codes.OK
+    except httpx.TransportError:
+        return False
 
 
 def test_the_process_is_not_root_and_has_no_capabilities(deployment: Deployment) -> None:

@@ -11,10 +11,13 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import httpx
+import numpy as np
 import pytest
 
+from service.inference.driving_frame import driving_frame
 from tests.conftest import REPOSITORY
 from tests.deployment.conftest import NEEDS_TRAINING_LIBRARIES, answers, post_frame, run
+from tests.document import blocks, commands, section
 
 pytestmark = pytest.mark.install
 
@@ -43,12 +46,9 @@ class Served:
     """`make serve` in a process group of its own, like a command in a terminal."""
 
     def __init__(self, clone: Path) -> None:
-        # What the make that runs these tests, or its caller, hands down is nothing a newcomer has.
-        foreign = ("ROADCUE_", "MAKE", "MFLAGS", "VIRTUAL_ENV", "PYTHONPATH")
-        environment = {name: value for name, value in os.environ.items() if not name.startswith(foreign)}
         command = ["make", "serve", f"PYTHON={sys.executable}", "ARGS=--port 0"]
         self.process = subprocess.Popen(
-            command, cwd=clone, env=environment, stderr=subprocess.PIPE, text=True, start_new_session=True
+            command, cwd=clone, env=of_a_newcomer(), stderr=subprocess.PIPE, text=True, start_new_session=True
         )
         self.lines: list[str] = []
 
@@ -101,6 +101,55 @@ def test_make_serve_in_a_fresh_clone_answers_a_photograph_and_ends_on_ctrl_c(clo
         assert "Traceback" not in "".join(started.lines)
         with pytest.raises(httpx.ConnectError):
             httpx.get(f"{url}/health/live")
+
+
+def test_the_readme_is_followed_in_a_fresh_clone(clone: Path, tmp_path: Path) -> None:
+    """With what `make install` and its own pip lines bring: CSV and Parquet for a folder and a video, both clients."""
+    pytest.importorskip("av", reason="the video is made with PyAV: pip install 'roadcue[video]'")
+    readme = (clone / "README.md").read_text(encoding="utf-8")
+    write_material(tmp_path)
+    in_clone(clone, clone, f"make install PYTHON={sys.executable}")
+    for line in re.findall(r"^    (pip install .*video.*)$|`(pip install 'tritonclient.*?)`", readme, re.MULTILINE):
+        in_clone(clone, clone, f"{''.join(line)} --quiet --disable-pip-version-check")
+    with served(clone) as started:
+        url = started.url()
+        for command in commands(section(readme, "Label a folder or a video")):
+            in_clone(clone, tmp_path, command.replace("http://localhost:8000", url))
+        for number, program in enumerate(blocks(readme, "python")):
+            (tmp_path / f"{number}.py").write_text(program.replace("localhost:8000", url.removeprefix("http://")))
+        ours, theirs = (in_clone(clone, tmp_path, f"python {number}.py") for number in range(2))
+    photos, drive = ((tmp_path / name).read_text().splitlines() for name in ("photos.csv", "drive.csv"))
+    assert (len(photos), len(drive)) == (1 + 2, 1 + 2)
+    assert (tmp_path / "photos.parquet").read_bytes().startswith(b"PAR1")
+    assert all(label in ours for label in LABELS)
+    assert len(theirs.strip("[] \n").split()) == len(LABELS)
+
+
+def write_material(folder: Path) -> None:
+    """What the README speaks of: frame.jpg, photos, and drive.mp4 of a second."""
+    from tests.service.scoring.made_videos import write_video
+
+    frames = [np.full((90, 160, 3), level, np.uint8) for level in range(10)]
+    write_video(folder / "drive.mp4", frames, codec="mpeg4", pixels="yuv420p")
+    (folder / "photos").mkdir()
+    for name in ("frame.jpg", "photos/a.jpg", "photos/b.jpg"):
+        (folder / name).write_bytes(driving_frame(100_000))
+
+
+def in_clone(clone: Path, folder: Path, command: str) -> str:
+    """What a command prints, typed in `folder` after `. .venv/bin/activate` in the clone."""
+    typed = f". {clone}/.venv/bin/activate; cd {folder}; {command}" if (clone / ".venv").exists() else command
+    done = subprocess.run(
+        ["bash", "-euo", "pipefail", "-c", typed], cwd=folder, env=of_a_newcomer(), capture_output=True, text=True
+    )
+    assert done.returncode == 0, f"{command}\n{done.stdout}\n{done.stderr}"
+    return done.stdout
+
+
+def of_a_newcomer() -> dict[str, str]:
+    """The environment without what the make that runs these tests, or its caller, hands down."""
+    foreign = ("ROADCUE_", "MAKE", "MFLAGS", "VIRTUAL_ENV", "PYTHONPATH")
+    return {name: value for name, value in os.environ.items() if not name.startswith(foreign)}
 
 
 def test_training_says_in_one_line_what_to_install_where_only_serving_is(clone: Path) -> None:

@@ -105,6 +105,8 @@ def test_a_wheel_built_in_isolation_brings_all_that_it_needs_and_serves(frame: b
     with served(fresh, tmp_path) as url, httpx.Client(timeout=60) as client:
         answer = post_frame(client, url, frame)
     assert list(answer.json()["frames"][0]["probabilities"]) == LABELS
+    fresh.pip("install", f"{tmp_path / f'roadcue-{__version__}-py3-none-any.whl'}[video,parquet]")
+    assert fresh.tell("import av, pyarrow; print('there')") == "there"
 
 
 @contextmanager
