@@ -68,7 +68,7 @@ report-pictures: $(VENV)/.complete ## draw the README's pictures of reports: DAT
 	@test -n "$(DATA)" -a -n "$(EVALUATION)" || { echo "usage: make report-pictures DATA=FOLDER EVALUATION=FILE.html" >&2; exit 2; }
 	@mkdir -p runs
 	@$(BIN)/roadcue-train data $(DATA) --output runs/data-report.html --overwrite
-	@$(BIN)/python docs/pictures/report_picture.py runs/data-report.html docs/images/data-report.png --heading "Entries per label"
+	@$(BIN)/python docs/pictures/report_picture.py runs/data-report.html docs/images/data-report.png --heading "Entries per label" --height 590
 	@$(BIN)/python docs/pictures/report_picture.py $(EVALUATION) docs/images/evaluation-report.png --heading Calibration
 	@$(BIN)/python docs/pictures/report_picture.py $(EVALUATION) docs/images/robustness.png --heading Robustness --height 628
 

@@ -34,10 +34,12 @@ thread for each core; how each is set up, and why, is told in `serving/peers/`. 
 float32 it writes no line for each request, as nobody else does, and its queue takes what 256 clients send at once
 (`serving/contenders.py` has the flags). mosec reads raw bodies only. Within a round everybody meets the same load
 within seconds, in an order drawn anew, while the others are frozen; ratios are medians over rounds with a 95 %
-interval. The constant rates come after the rounds, each server alone, ours once more in turns. The load generator runs
-on the same cores, and what it costs is told; refused, it asks again at once, whatever Retry-After says. CPU time is the
-user and system time of all processes of a service. Nobody was timed before his answers were those of the in-process
-loop."""
+interval. The constant rates, of 1280x720 raw bodies, come after the rounds: shares of what each server answers to
+16 clients right before; each alone, since a frozen server would owe what comes meanwhile, and ours once more in
+turns. There ours with float32 takes 32 frames a request instead of 64, since each takes twice as long, and its
+queue is as much shorter. The load generator runs on the same cores, and what it costs is told; refused, it asks
+again at once, whatever Retry-After says. CPU time is the user and system time of all processes of a service. Nobody
+was timed before his answers were those of the in-process loop."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,6 +1,8 @@
 """The client that waits, against a service that answers from a list and a clock that only sleeping moves."""
 
 from collections.abc import Callable
+from datetime import UTC, datetime, timedelta
+from email.utils import format_datetime
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +23,7 @@ from service.client import (
     TimingMs,
     Unreachable,
 )
+from service.client.retries import retry_after_s
 from tests.service.client.answers import FakeTime, Service, answer, refusal
 
 Connect = Callable[..., Client]
@@ -146,6 +149,19 @@ def test_wait_that_would_pass_the_deadline_is_not_begun(connect: Connect, time_:
         connect(service, timeout_s=5).predict(b"bytes")
     assert caught.value.retry_after_s == 3.0
     assert (len(service.requests), time_.sleeps) == (2, [3.0])
+
+
+@pytest.mark.parametrize(
+    ("header", "expected_s"),
+    [("7", 7), (" 7", 7), (None, None), ("soon", None), ("-1", None), ("Wed, 21 Oct 2015 07:28:00 GMT", 0)],
+)
+def test_retry_after_is_seconds_or_a_date(header: str | None, expected_s: float | None) -> None:
+    """RFC 9110, 10.2.3; a date that has passed asks for no wait."""
+    assert retry_after_s(header) == expected_s
+
+
+def test_retry_after_a_date_to_come_is_the_time_until_then() -> None:
+    assert 50 < (retry_after_s(format_datetime(datetime.now(UTC) + timedelta(minutes=1), usegmt=True)) or 0) <= 60
 
 
 def test_timeout_of_a_call_outweighs_that_of_the_client(connect: Connect) -> None:

@@ -1,0 +1,54 @@
+"""What the page of results says in words above its tables is what the runs beside it wrote down."""
+
+import json
+from pathlib import Path
+from statistics import median
+from typing import Any
+
+import pytest
+
+
+@pytest.fixture
+def page(repository: Path) -> str:
+    """In one line, so that it may be wrapped anywhere."""
+    return " ".join((repository / "benchmarks" / "RESULTS.md").read_text(encoding="utf-8").split())
+
+
+def run(repository: Path, name: str) -> Any:
+    return json.loads((repository / "benchmarks" / f"{name}.json").read_text(encoding="utf-8"))
+
+
+def test_the_soak_is_told_as_it_went(page: str, repository: Path) -> None:
+    soak = run(repository, "soak")
+    phases = {phase["name"]: phase for phase in soak["phases"]}
+    p99_ms = {name: f"{phase['p99_ms']:.0f} ms" for name, phase in phases.items()}
+    first, *fifths = [found["resident_mib"] for found in soak["resources"]]
+    assert first < min(fifths)
+    assert f"after {soak['resources'][-1]['requests']:,} requests left alone nothing is held" in page
+    assert set(soak["left_over"].values()) == {0.0}
+    assert soak["resources"][-1]["open_files"] == soak["resources"][0]["open_files"]
+    assert f"memory stays at {max(fifths):.0f} MiB from the first fifth of them on" in page
+    assert min(fifths) > 0.99 * max(fifths)
+    assert f"{p99_ms['leaving']} beside a leaving crowd, {p99_ms['patient']} beside a patient one" in page
+    assert f"({p99_ms['calm']} beside nobody)" in page
+    fast = phases["leaving fast"]
+    assert f"{fast['frames_per_s']:,.0f} frames a second of which {fast['beside']['429']:,} were refused" in page
+    assert f"the p99 of who stays is {p99_ms['leaving fast']}" in page
+
+
+def test_the_shutdowns_are_told_as_they_went(page: str, repository: Path) -> None:
+    runs = run(repository, "shutdown")["runs"]
+    assert {sum(one["workers"] == workers for one in runs) for workers in (1, 2)} == {20}
+    after = sum(one["answered_after"] for one in runs)
+    requests = after + sum(one["answered_before"] for one in runs)
+    assert f"of {requests:,} requests, {after:,} of them answered after SIGTERM, none was lost" in page
+    assert [one["lost"] for one in runs] == [[]] * len(runs)
+    assert {one["exit_code"] for one in runs} == {0}
+
+
+def test_the_starts_are_told_as_they_went(page: str, repository: Path) -> None:
+    starts = run(repository, "startup")["starts"]
+    seconds = {n: median(one["seconds_to_ready"] for one in starts if one["workers"] == n) for n in (1, 2)}
+    processes = [process for one in starts for process in (*one["when_ready"], *one["after_load"])]
+    told = f"ready after {seconds[1]:.2f} s with one process and {seconds[2]:.2f} s with two, at most"
+    assert f"{told} {max(process['highest_mib'] for process in processes):.0f} MiB resident a process" in page
