@@ -42,7 +42,7 @@ def benchmark_plans(
         detector = detector_of(settings)
         given = [_checked(path, detector) for path in frames]
     made = driving_frame(settings.max_frame_pixels)
-    plans = candidate_plans(cpus_per_process(settings), is_on_gpu(detector), pins_of(settings))
+    plans = candidate_plans(cpus_per_process(settings), is_on_gpu(detector), pins_of(settings, detector))
     in_short = ", ".join(path.name for path in frames) or made_frame(made)
     with _bar_of(f"measuring {len(plans)} plans", seconds, console):
         found = measured(settings, detector, detector_of, plans, given or [made], in_short, seconds)
@@ -127,7 +127,7 @@ def _cells(figures: PlanFigures) -> tuple[str, ...]:
     return (
         str(figures.plan.inference_workers),
         str(figures.plan.threads_per_worker),
-        str(figures.plan.largest_batch),
+        f"{figures.plan.largest_batch}{' graphs' if figures.plan.cuda_graphs else ''}",
         f"{figures.frames_per_s:.1f}",
         f"{figures.relative_speed:.2f}",
         f"{figures.latency_p50_ms:.1f}",

@@ -60,14 +60,14 @@ def load_with_plan(
     if given:
         return LoadedModel(detector, given)
     execution = chosen_execution(settings, detector, load, is_ending)
-    if execution.plan.threads_per_worker != _threads(settings):
+    if _session_parts(execution.plan) != (_threads(settings), detector.session.cuda_graphs):
         detector = load(pinned(settings, execution.plan))
     return LoadedModel(detector, execution)
 
 
 def chosen_execution(settings: Settings, detector: Detector, load: Load, is_ending: IsEnding = never) -> Execution:
     """How the model runs, and why; `detector` has the threads of the settings, and `load` opens others."""
-    cpus, on_gpu, pins = cpus_per_process(settings), is_on_gpu(detector), pins_of(settings)
+    cpus, on_gpu, pins = cpus_per_process(settings), is_on_gpu(detector), pins_of(settings, detector)
     default = default_plan(cpus, on_gpu, pins)
     if pins.whole:
         return Execution(plan=default, origin="pinned", reason="every part of it is set")
@@ -103,7 +103,7 @@ def measured(
 
 def decided(settings: Settings, detector: Detector, found: Measurements, origin: Origin) -> Execution:
     """The plan that figures speak for, under the settings' latency target and with the parts that they set."""
-    cpus, on_gpu, pins = cpus_per_process(settings), is_on_gpu(detector), pins_of(settings)
+    cpus, on_gpu, pins = cpus_per_process(settings), is_on_gpu(detector), pins_of(settings, detector)
     target_ms = settings.latency_target_ms or None
     choice = choose(found.figures, target_ms, pins, None if on_gpu else cpus)
     return Execution(
@@ -121,14 +121,21 @@ def pinned(settings: Settings, plan: ExecutionPlan) -> Settings:
         "inference_workers": plan.inference_workers,
         "threads_per_worker": plan.threads_per_worker,
         "max_batch_frames": plan.largest_batch,
+        "cuda_graphs": "on" if plan.cuda_graphs else "off",
+        # Graphs are CUDA's: a session that falls back to the CPU would answer by another plan.
+        "device": "cuda" if plan.cuda_graphs else settings.device,
     }
     return settings.model_copy(update=parts)
 
 
-def pins_of(settings: Settings) -> Pins:
-    """The parts of the plan that are set."""
+def pins_of(settings: Settings, detector: Detector) -> Pins:
+    """The parts of the plan that are set; without a GPU there are no CUDA graphs to choose."""
+    graphs = {"auto": None, "on": True, "off": False}[settings.cuda_graphs] if is_on_gpu(detector) else False
     return Pins(
-        settings.inference_workers or None, settings.threads_per_worker or None, settings.max_batch_frames or None
+        settings.inference_workers or None,
+        settings.threads_per_worker or None,
+        settings.max_batch_frames or None,
+        graphs,
     )
 
 
@@ -153,18 +160,23 @@ def machine_of(settings: Settings, detector: Detector) -> Machine:
 
 
 class _PlanOpener:
-    """Opens schedulers; plans with the same threads share a session."""
+    """Opens schedulers; plans with the same threads, all with or without graphs, share a session."""
 
     def __init__(self, settings: Settings, detector: Detector, load: Load) -> None:
         self._settings, self._load = settings, load
-        self._detectors = {_threads(settings): detector}
+        self._detectors = {(_threads(settings), detector.session.cuda_graphs): detector}
 
     def open(self, plan: ExecutionPlan) -> Scheduler:
         """A scheduler with room for what keeps the plan busy."""
-        threads = plan.threads_per_worker
-        if threads not in self._detectors:
-            self._detectors[threads] = self._load(pinned(self._settings, plan))
-        return open_scheduler(self._detectors[threads], plan, max_queue_frames=2 * under_way(plan))
+        parts = _session_parts(plan)
+        if parts not in self._detectors:
+            self._detectors[parts] = self._load(pinned(self._settings, plan))
+        return open_scheduler(self._detectors[parts], plan, max_queue_frames=2 * under_way(plan))
+
+
+def _session_parts(plan: ExecutionPlan) -> tuple[int, bool]:
+    """What a session has of a plan from its beginning."""
+    return plan.threads_per_worker, plan.cuda_graphs
 
 
 def _threads(settings: Settings) -> int:
@@ -179,7 +191,7 @@ def _from_file(path: Path, settings: Settings, detector: Detector) -> Execution 
             extra={"file": str(path), "differences": "; ".join(differences)},
         )
         return None
-    if choose(file.measurements.figures, pins=pins_of(settings)) is None:
+    if choose(file.measurements.figures, pins=pins_of(settings, detector)) is None:
         logger.warning("tuning file passed over: no plan in it has the parts that are set", extra={"file": str(path)})
         return None
     return decided(settings, detector, file.measurements, "file")

@@ -52,9 +52,10 @@ class Settings(BaseSettings):
         le=256,
         description="Frames worked on at the same time in one process; 0 lets the start-up measurement choose",
     )
-    cuda_graphs: Literal["on", "off"] = Field(
-        "off",
-        description="On CUDA, `on` records the run of each batch size once and replays it; measure what is faster",
+    cuda_graphs: Literal["auto", "on", "off"] = Field(
+        "auto",
+        description="On CUDA, whether the run of each batch size is recorded once and replayed; `auto` lets the "
+        "start-up measurement choose",
     )
     threads_per_worker: int = Field(
         0,

@@ -11,7 +11,8 @@ class ExecutionPlan:
     """Either each frame start to end on one of the workers, or decoded by them and inferred in batches.
 
     With batch sizes of (1,) a worker brings a frame from bytes to its answer. With more than one, the workers decode,
-    and one inference thread forms batches of whatever waits, each filled up to the next of the sizes.
+    and one inference thread forms batches of whatever waits, each filled up to the next of the sizes. With CUDA graphs
+    the run of each size is recorded once and replayed.
 
     >>> ExecutionPlan(inference_workers=4, batch_sizes=(1, 2, 4, 8)).size_for(5)
     8
@@ -20,6 +21,7 @@ class ExecutionPlan:
     inference_workers: int
     threads_per_worker: int = 1
     batch_sizes: tuple[int, ...] = (1,)
+    cuda_graphs: bool = False
 
     def __post_init__(self) -> None:
         if min(self.inference_workers, self.threads_per_worker) < 1:

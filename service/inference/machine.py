@@ -26,7 +26,6 @@ class Machine(BaseModel):
     precision: str
     provider: str
     cpu: str
-    cuda_graphs: bool = Field(False, description="Whether CUDA records the run of each batch size and replays it")
     cpus: int = Field(ge=1, description="CPUs that one process has for itself")
     gpus: tuple[str, ...] = Field(description="Names of the NVIDIA GPUs, where CUDA runs the model")
     roadcue: str
@@ -46,7 +45,6 @@ def this_machine(model: Path, detector: Detector, cpus: int, proc: Path = PROC) 
         model_sha256=_hash(_running_file(model, detector)),
         precision=metadata.precision,
         provider=provider,
-        cuda_graphs=detector.session.cuda_graphs,
         cpu=cpu_name(proc),
         cpus=cpus,
         gpus=gpu_names(proc) if provider.startswith("CUDA") else (),

@@ -90,11 +90,12 @@ class Pins:
     inference_workers: int | None = None
     threads_per_worker: int | None = None
     max_batch_frames: int | None = None
+    cuda_graphs: bool | None = None
 
     @property
     def whole(self) -> bool:
         """Whether nothing is left to choose."""
-        return None not in (self.inference_workers, self.threads_per_worker, self.max_batch_frames)
+        return None not in (self.inference_workers, self.threads_per_worker, self.max_batch_frames, self.cuda_graphs)
 
     def on(self, plan: ExecutionPlan) -> ExecutionPlan:
         """The plan with the set parts put in."""
@@ -103,6 +104,7 @@ class Pins:
             inference_workers=self.inference_workers or plan.inference_workers,
             threads_per_worker=self.threads_per_worker or plan.threads_per_worker,
             batch_sizes=batch_sizes(self.max_batch_frames) if self.max_batch_frames else plan.batch_sizes,
+            cuda_graphs=plan.cuda_graphs if self.cuda_graphs is None else self.cuda_graphs,
         )
 
 
@@ -187,7 +189,8 @@ def in_words(plan: ExecutionPlan) -> str:
     """
     workers = f"{plan.inference_workers} worker{'s' * (plan.inference_workers > 1)}"
     threads = f"{plan.threads_per_worker} thread{'s' * (plan.threads_per_worker > 1)}"
-    return f"{workers}{f', batches up to {plan.largest_batch}' if plan.batched else ''} x {threads}"
+    batches = f", batches up to {plan.largest_batch}" if plan.batched else ""
+    return f"{workers}{batches} x {threads}{', CUDA graphs' if plan.cuda_graphs else ''}"
 
 
 def _plans_on_cpu(cpus: int) -> Iterator[ExecutionPlan]:
@@ -199,7 +202,8 @@ def _plans_on_cpu(cpus: int) -> Iterator[ExecutionPlan]:
 
 
 def _plans_on_gpu(cpus: int) -> Iterator[ExecutionPlan]:
-    yield from (ExecutionPlan(cpus, 1, batch_sizes(largest)) for largest in BATCHES_ON_GPU)
+    for largest in BATCHES_ON_GPU:
+        yield from (ExecutionPlan(cpus, 1, batch_sizes(largest), graphs) for graphs in (False, True))
 
 
 def _simplest_of_fastest(figures: Sequence[PlanFigures], among: str) -> Choice:
@@ -214,6 +218,6 @@ def _simplest_of_fastest(figures: Sequence[PlanFigures], among: str) -> Choice:
     return Choice(chosen.plan, f"the simplest{among}: none is more than {margin} faster")
 
 
-def _complexity(plan: ExecutionPlan) -> tuple[int, int, int]:
+def _complexity(plan: ExecutionPlan) -> tuple[int, ...]:
     """What makes a plan harder to reason about, the gravest first."""
-    return plan.largest_batch, plan.threads_per_worker, plan.inference_workers
+    return plan.largest_batch, plan.cuda_graphs, plan.threads_per_worker, plan.inference_workers

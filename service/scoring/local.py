@@ -44,7 +44,7 @@ def local_scorer(
     model, session = detector.metadata, detector.session
     said = f"{model.name} {model.version}, {model.precision} on {session.provider}: {detector.precision_reason}"
     console.print(said, markup=False, highlight=False, soft_wrap=True)
-    plan = default_plan(cpus_per_process(settings), is_on_gpu(detector), pins_of(settings))
+    plan = default_plan(cpus_per_process(settings), is_on_gpu(detector), pins_of(settings, detector))
     with kept(keeper, console):
         yield LocalScorer(detector, plan), partial(offer, keeper, group=group) if keeper else keep_nothing
 

@@ -1,15 +1,21 @@
 """How the model is to run: pinned, from a file, measured or by default."""
 
 import logging
+import time
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
+from numpy.typing import NDArray
 
 from service.app import detector_of
-from service.errors import Draining, TuningFileUnusable
+from service.errors import Draining, ProviderUnavailable, TuningFileUnusable
+from service.inference.decoding import FrameLimits
 from service.inference.detector import Detector
 from service.inference.execution import ExecutionPlan
+from service.inference.session import Outputs
 from service.inference.tuning import Execution, Measurements, PlanFigures
 from service.inference.tuning_file import write_tuning_file
 from service.plan_choice import load_with_plan, machine_of, pinned
@@ -96,12 +102,68 @@ def test_a_set_part_stands_in_the_default(model: Path) -> None:
 
 
 def test_on_a_gpu_the_default_is_batches(model: Path) -> None:
-    class OnCuda(GatedSession):
-        provider = "CUDAExecutionProvider"
+    execution = load_with_plan(
+        settings_of(model), lambda _: Detector(tiny_metadata(), OnCuda(False, 0), FrameLimits())
+    ).execution
+    assert (execution.plan.largest_batch, execution.plan.cuda_graphs) == (16, False)
 
-    settings = settings_of(model)
-    execution = load_with_plan(settings, lambda _: Detector(tiny_metadata(), OnCuda(), detector_of(settings).limits))
-    assert execution.execution.plan.largest_batch == 16
+
+class OnCuda(GatedSession):
+    """Runs at once, where CUDA would; `bind` takes the part of the provider."""
+
+    provider = "CUDAExecutionProvider"
+
+    def __init__(self, cuda_graphs: bool, wait_s: float) -> None:
+        super().__init__()
+        self.cuda_graphs, self._wait_s = cuda_graphs, wait_s
+        self.gate.set()
+
+    def bind(self, _: Sequence[int]) -> Callable[[Sequence[NDArray[np.uint8]]], Outputs]:
+        def run(frames_HWC: Sequence[NDArray[np.uint8]]) -> Outputs:
+            time.sleep(self._wait_s)
+            return self.run(np.stack(frames_HWC))
+
+        return run
+
+
+def test_graphs_compete_with_plain_runs_and_the_faster_one_serves(model: Path) -> None:
+    """A session is opened for them, on CUDA and nowhere else, and once more for the plan that is chosen."""
+    loaded: list[tuple[str, str]] = []
+
+    def load(settings: Settings) -> Detector:
+        loaded.append((settings.cuda_graphs, settings.device))
+        graphs = settings.cuda_graphs == "on"
+        return Detector(tiny_metadata(), OnCuda(graphs, 0.001 if graphs else 0.01), FrameLimits())
+
+    settings = settings_of(model, device="auto", max_batch_frames=2, tuning_seconds=2.0)
+    chosen = load_with_plan(settings, load)
+    assert chosen.execution.plan.cuda_graphs
+    assert chosen.detector.session.cuda_graphs
+    assert loaded == [("auto", "auto"), ("on", "cuda"), ("on", "cuda")]
+
+
+@pytest.mark.parametrize(("asked", "expected"), [("on", True), ("off", False)])
+def test_graphs_that_are_set_are_not_measured(model: Path, asked: str, expected: bool) -> None:
+    settings = settings_of(
+        model, inference_workers=1, threads_per_worker=1, max_batch_frames=2, cuda_graphs=asked, tuning_seconds=60
+    )
+    loaded = load_with_plan(
+        settings, lambda given: Detector(tiny_metadata(), OnCuda(given.cuda_graphs == "on", 0), FrameLimits())
+    )
+    assert (loaded.execution.origin, loaded.execution.plan.cuda_graphs) == ("pinned", expected)
+
+
+def test_graphs_that_cannot_be_had_are_left_out_and_the_service_starts(model: Path) -> None:
+    def load(settings: Settings) -> Detector:
+        if settings.cuda_graphs == "on":
+            raise ProviderUnavailable("device=cuda was asked for, but a node of the graph is on the CPU")
+        return Detector(tiny_metadata(), OnCuda(False, 0.001), FrameLimits())
+
+    execution = load_with_plan(settings_of(model, max_batch_frames=2, tuning_seconds=1.0), load).execution
+    assert not execution.plan.cuda_graphs
+    assert execution.measurements
+    assert [left.plan.cuda_graphs for left in execution.measurements.left_out] == [True]
+    assert "a node of the graph is on the CPU" in execution.measurements.left_out[0].reason
 
 
 def test_processes_share_the_cpus(model: Path) -> None:

@@ -50,14 +50,6 @@ def test_differences_are_named_with_both_values(model: Path) -> None:
     assert machine.differences(other) == ["cpus is 2, not 4", "gpus is none, not A, B"]
 
 
-def test_figures_with_graphs_are_not_those_without(model: Path) -> None:
-    """CUDA replays a recorded run faster than it starts one."""
-    detector = load_detector(model, "cpu", 1, FrameLimits())
-    without = this_machine(model, detector, 2)
-    detector.session.cuda_graphs = True
-    assert without.differences(this_machine(model, detector, 2)) == ["cuda_graphs is False, not True"]
-
-
 def test_an_arm_cpu_is_known_by_its_numbers(tmp_path: Path) -> None:
     write(
         tmp_path / "cpuinfo", "CPU implementer\t: 0x41\nCPU part\t: 0xd0c\nCPU implementer\t: 0x41\nCPU part\t: 0xd0c\n"

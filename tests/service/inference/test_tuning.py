@@ -124,7 +124,8 @@ def test_candidates_on_a_cpu_share_the_cpus_out() -> None:
 
 def test_candidates_on_a_gpu_differ_in_their_batches() -> None:
     plans = candidate_plans(8, on_gpu=True)
-    assert [plan.largest_batch for plan in plans] == [16, 1, 4, 32]
+    assert [plan.largest_batch for plan in plans] == [16, 16, 1, 1, 4, 4, 32, 32]
+    assert [plan.cuda_graphs for plan in plans] == [False, True] * 4
     assert {(plan.inference_workers, plan.threads_per_worker) for plan in plans} == {(8, 1)}
 
 
@@ -137,14 +138,22 @@ def test_pinned_parts_stand_in_every_candidate() -> None:
     ]
     assert candidate_plans(2, False, Pins(max_batch_frames=1)) == [SIMPLE, THREADED]
     assert candidate_plans(2, False, Pins(max_batch_frames=4)) == [ExecutionPlan(2, 2, (1, 2, 4))]
-    assert candidate_plans(8, True, Pins(max_batch_frames=1)) == [ExecutionPlan(8)]
+    assert candidate_plans(8, True, Pins(max_batch_frames=1)) == [ExecutionPlan(8), ExecutionPlan(8, cuda_graphs=True)]
+    assert candidate_plans(8, True, Pins(max_batch_frames=1, cuda_graphs=True)) == [ExecutionPlan(8, cuda_graphs=True)]
 
 
 def test_a_wholly_pinned_plan_leaves_no_choice() -> None:
-    pins = Pins(inference_workers=3, threads_per_worker=2, max_batch_frames=1)
+    pins = Pins(inference_workers=3, threads_per_worker=2, max_batch_frames=1, cuda_graphs=False)
     assert pins.whole
     assert candidate_plans(4, False, pins) == [ExecutionPlan(3, 2)]
-    assert not Pins(inference_workers=3, threads_per_worker=2).whole
+    assert not Pins(inference_workers=3, threads_per_worker=2, cuda_graphs=False).whole
+    assert not Pins(inference_workers=3, threads_per_worker=2, max_batch_frames=1).whole
+
+
+def test_graphs_are_taken_where_they_are_clearly_faster() -> None:
+    plain, graphs = (ExecutionPlan(8, batch_sizes=(1, 2), cuda_graphs=graphs) for graphs in (False, True))
+    assert chosen(choose([figures(plain, 1.0), figures(graphs, 1.2)])) == graphs
+    assert chosen(choose([figures(plain, 1.0), figures(graphs, 1.001)])) == plain
 
 
 def test_the_default_is_a_worker_on_each_cpu_and_batches_on_a_gpu() -> None:

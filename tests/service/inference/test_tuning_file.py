@@ -66,6 +66,7 @@ def test_a_person_can_read_it(saved: Path) -> None:
         "inference_workers": 2,
         "threads_per_worker": 1,
         "batch_sizes": [1, 2, 4],
+        "cuda_graphs": False,
     }
 
 

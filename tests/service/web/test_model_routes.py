@@ -32,7 +32,7 @@ async def test_model_card_tells_how_the_model_runs_and_why(open_client: OpenClie
     async with open_client(inference_workers=2, threads_per_worker=1, max_batch_frames=4) as client:
         execution = (await client.get("/model")).json()["execution"]
     assert execution == {
-        "plan": {"inference_workers": 2, "threads_per_worker": 1, "batch_sizes": [1, 2, 4]},
+        "plan": {"inference_workers": 2, "threads_per_worker": 1, "batch_sizes": [1, 2, 4], "cuda_graphs": False},
         "reason": "every part of it is set",
         "origin": "pinned",
         "latency_target_ms": None,
