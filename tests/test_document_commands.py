@@ -53,6 +53,7 @@ RUN_BY = {
     "make test ARGS='-m browser'": CI,
     "roadcue-train evaluate service/models/street.onnx DATA": FIGURES,
     "python -m benchmarks.serving": SERVING,
+    "python -m benchmarks.gpu": "tests/benchmarks/test_gpu.py",
     "python benchmarks/per_frame.py": "tests/benchmarks/test_per_frame.py",
     "python -m service": "tests/service/test_server.py",
     "python -m model_training": "tests/contract/test_frames_to_answer.py",
