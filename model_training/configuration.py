@@ -72,7 +72,7 @@ class TrainingConfiguration(_Configuration):
         le=1,
         description="least scale of a batch's frames: each batch draws its own, up to 1",
     )
-    full_size_share: Fraction = Field(0.25, description="share of the epochs, the last ones, without such scaling")
+    full_size_share: Fraction = Field(0.25, description="share of all steps, the last ones, without such scaling")
     network: NetworkConfiguration = NetworkConfiguration()
     augmentation: AugmentationConfiguration = AugmentationConfiguration()
 

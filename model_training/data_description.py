@@ -28,6 +28,8 @@ one is a matter of adding it to `labels`.
 
 import re
 import tomllib
+from abc import abstractmethod
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from itertools import chain
 from pathlib import Path
@@ -73,9 +75,12 @@ class TableSource(_Strict):
         problems: Problems,
     ) -> Iterator[AnnotatedFrame]:
         """The source's frames; what its rows do not say is taken from here."""
-        folder = root / self.path
-        defaults = csv_table.Defaults(self.name or folder.resolve().name, self.licence, self.split)
-        return csv_table.frames(folder, problems, defaults)
+        defaults = csv_table.Defaults(self.called(root), self.licence, self.split)
+        return csv_table.frames(root / self.path, problems, defaults)
+
+    def called(self, root: Path) -> str:
+        """Its name, else that of its folder."""
+        return self.name or (root / self.path).resolve().name
 
 
 class _ClassSource(_Strict):
@@ -103,12 +108,16 @@ class _ClassSource(_Strict):
             raise ValueError(f"{group!r} is no regular expression: {error}") from error
         return group
 
+    @abstractmethod
+    def called(self, root: Path) -> str:
+        """Its name, else that of its annotations."""
+
     def declaration(self, defaults: Classes, labels: Sequence[str], *, complete: bool, name: str) -> Declaration:
         """What holds for every frame; labels declared exhaustive that are not in this run are left out."""
         mapping = ClassMapping(defaults, self.classes, labels)
-        mapping.check_known(self.exhaustive or (), self.name or name)
+        mapping.check_known(self.exhaustive or (), name)
         return Declaration(
-            source=self.name or name,
+            source=name,
             classes=mapping,
             exhaustive=frozenset(self.exhaustive or ()) & mapping.labels,
             complete=complete and self.exhaustive is None,
@@ -125,9 +134,13 @@ class CocoSource(_ClassSource):
     annotations: Path
     images: Folders
 
+    def called(self, root: Path) -> str:
+        """Its name, else that of its annotations."""
+        return self.name or (root / self.annotations).stem
+
     def frames(self, root: Path, labels: Sequence[str], problems: Problems) -> Iterator[AnnotatedFrame]:
         """The source's frames."""
-        declaration = self.declaration(COCO, labels, complete=True, name=self.annotations.stem)
+        declaration = self.declaration(COCO, labels, complete=True, name=self.called(root))
         images = _image_folders(root, self.images, self.match)
         return coco.frames(_existing_file(root, self.annotations), images, declaration, problems)
 
@@ -139,9 +152,13 @@ class Bdd100kSource(_ClassSource):
     annotations: Path
     images: Folders
 
+    def called(self, root: Path) -> str:
+        """Its name, else that of its annotations."""
+        return self.name or (root / self.annotations).stem
+
     def frames(self, root: Path, labels: Sequence[str], problems: Problems) -> Iterator[AnnotatedFrame]:
         """The source's frames."""
-        declaration = self.declaration(BDD100K, labels, complete=True, name=self.annotations.stem)
+        declaration = self.declaration(BDD100K, labels, complete=True, name=self.called(root))
         images = _image_folders(root, self.images, self.match)
         return bdd100k.frames(_existing_file(root, self.annotations), images, declaration, problems)
 
@@ -153,9 +170,13 @@ class VocSource(_ClassSource):
     annotations: Path
     images: Folders
 
+    def called(self, root: Path) -> str:
+        """Its name, else that of its annotations."""
+        return self.name or (root / self.annotations).name
+
     def frames(self, root: Path, labels: Sequence[str], problems: Problems) -> Iterator[AnnotatedFrame]:
         """The source's frames."""
-        declaration = self.declaration(COMMON, labels, complete=False, name=self.annotations.name)
+        declaration = self.declaration(COMMON, labels, complete=False, name=self.called(root))
         images = _image_folders(root, self.images, self.match)
         return voc.frames(_existing_folder(root, self.annotations), images, declaration, problems)
 
@@ -168,10 +189,14 @@ class YoloSource(_ClassSource):
     images: Folders | None = None
     match: Match = "stem"
 
+    def called(self, root: Path) -> str:
+        """Its name, else that of its annotations."""
+        return self.name or (root / self.data).resolve().parent.name
+
     def frames(self, root: Path, labels: Sequence[str], problems: Problems) -> Iterator[AnnotatedFrame]:
         """The source's frames."""
         data = _existing_file(root, self.data)
-        declaration = self.declaration(COMMON, labels, complete=False, name=data.resolve().parent.name)
+        declaration = self.declaration(COMMON, labels, complete=False, name=self.called(root))
         images = _image_folders(root, self.images, self.match) if self.images else None
         return yolo.frames(data, images, declaration, problems)
 
@@ -196,7 +221,15 @@ class DataDescription(_Strict):
     sources: tuple[Source, ...] = Field(min_length=1)
 
     def frames(self, root: Path, problems: Problems) -> Iterator[AnnotatedFrame]:
-        """The frames of all sources, one source after the other; those with a problem are left out."""
+        """The frames of all sources, one source after the other; those with a problem are left out.
+
+        Raises InvalidConfiguration where two sources would go by one name that nobody gave them: their scenes would be
+        taken for the same.
+        """
+        called = Counter(source.called(root) for source in self.sources)
+        for source in self.sources:
+            if source.name is None and called[source.called(root)] > 1:
+                raise InvalidConfiguration(f"two sources are called {source.called(root)!r}; give each a `name`")
         found = chain.from_iterable(source.frames(root, self.labels, problems) for source in self.sources)
         return readable_frames(found, problems) if self.check_images else found
 

@@ -251,7 +251,7 @@ class BalancedBatches(Sampler[list[Draw]]):
         order = self.epoch_rows(self.epoch)
         for batch in range(self.first_batch, len(self)):
             positions = range(batch * self._batch_size, (batch + 1) * self._batch_size)
-            size = self._sizes.at(self._seed, self.epoch, batch) if self._sizes else None
+            size = self._sizes.at(self._seed, self.epoch, batch, len(self)) if self._sizes else None
             draws = [Draw(self._rows_at(order, i), (self._seed, self.epoch, i), size) for i in positions]
             yield draws[self._share]
 

@@ -33,7 +33,7 @@ def masked_cross_entropy(
     return entries_BL.sum() / len(logits_BL)
 
 
-def evidence_cross_entropy(evidence_BLhw: Tensor, cells_BLhw: Tensor) -> Tensor:
+def evidence_cross_entropy(evidence_BLhw: Tensor, cells_BLhw: Tensor, label_weights_L: Tensor | None = None) -> Tensor:
     """The boxes' loss on the maps: cells are 1 inside a box, 0 outside all boxes, -1 where nothing is known.
 
     Per map the mean over cells inside and the mean over cells outside weigh the same, since an object covers few
@@ -43,7 +43,8 @@ def evidence_cross_entropy(evidence_BLhw: Tensor, cells_BLhw: Tensor) -> Tensor:
         evidence_BLhw, (cells_BLhw == 1).to(evidence_BLhw.dtype), reduction="none"
     )
     inside, outside = (_mean_where(per_cell, cells_BLhw == value) for value in (1, 0))
-    return 0.5 * (inside + outside).sum() / len(evidence_BLhw)
+    maps_BL = 0.5 * (inside + outside)
+    return (maps_BL if label_weights_L is None else maps_BL * label_weights_L).sum() / len(evidence_BLhw)
 
 
 def _mean_where(values_BLhw: Tensor, mask_BLhw: Tensor) -> Tensor:

@@ -119,8 +119,8 @@ def _equal_mass_bin(probabilities_N: Floats, bins: int) -> NDArray[np.intp]:
 def calibration_gap(present_N: NDArray[np.bool_], probabilities_N: Floats) -> float:
     """Mean probability less the share of present frames: above 0 where probabilities are too high. NaN if empty.
 
-    A fit of temperature and bias makes it 0 on the frames it was fitted on, whatever their number, so a test set on
-    which it is not 0 disagrees with them (calibration in the large; Van Calster et al., 2019).
+    A fit of temperature and bias makes it nearly 0 on what it was fitted on, so a test set on which it is not 0
+    disagrees with that (calibration in the large; Van Calster et al., 2019).
     """
     return float(np.mean(probabilities_N - present_N)) if len(present_N) else float("nan")
 

@@ -95,7 +95,7 @@ def _disagreements(metadata: ModelMetadata) -> list[str]:
     return [
         "## Where tests disagree with the calibration",
         "",
-        "On the rows that it was fitted on, the mean probability of a label is the share of frames that show it. It is "
+        "On what it was fitted on, the mean probability of a label is nearly the share of frames that show it. It is "
         "not on these, by more than which scenes happen to be in them explains:",
         "",
         *(f"- {sentence}" for sentence in found),

@@ -37,7 +37,7 @@ class Parity:
 
 
 def verify(served: ServedNetwork, path: Path, images: Sequence[Path], tracking: Tracking = untracked) -> Parity:
-    """Compare file and network on real frames; raises ParityError past `LARGEST_DIFFERENCE`.
+    """Compare file and network on real frames; raises ParityError where they differ by `LARGEST_DIFFERENCE`.
 
     Also raises ModelFileError or SelfTestFailed where the service would refuse the file, and ParityError for no frames.
     """
@@ -56,13 +56,14 @@ def verify(served: ServedNetwork, path: Path, images: Sequence[Path], tracking: 
     rows = tracking(range(len(frames)), "comparing file and network", len(frames))
     differences = np.asarray([_difference(served, session, frames[row]) for row in rows])
     largest = differences.max(axis=0)
-    # So written that NaN fails too.
-    if not largest[0] < LARGEST_DIFFERENCE:
-        worst = images[int(differences[:, 0].argmax())]
-        raise ParityError(
-            f"{path}: probabilities differ from the network's by {largest[0]:.2g} on {worst}; "
-            f"allowed is {LARGEST_DIFFERENCE:.0e}. Export it again from the checkpoint it was made of"
-        )
+    for column, what in enumerate(("probabilities differ", "evidence differs")):
+        # So written that NaN fails too.
+        if not largest[column] < LARGEST_DIFFERENCE:
+            worst = images[int(differences[:, column].argmax())]
+            raise ParityError(
+                f"{path}: {what} from the network's by {largest[column]:.2g} on {worst}; "
+                f"allowed is {LARGEST_DIFFERENCE:.0e}. Export it again from the checkpoint it was made of"
+            )
     return Parity(len(images), float(largest[0]), float(largest[1]))
 
 

@@ -24,8 +24,9 @@ def split_by_group(table: LabelTable, fractions: Mapping[str, float], seed: int)
     whole groups allow: groups are placed one by one, those with the scarcest entries first, each where it best reduces
     the distance from the fractions, and then moved while that reduces it further (in the spirit of iterative
     stratification, Sechidis et al., ECML 2011, with groups as units). The same table, fractions and seed give the same
-    splits; the seed orders groups that count alike. Groups of which all rows are "fit" go to the first split and do not
-    count in the fractions: they were not drawn fairly, so nothing is chosen by them or calibrated on them.
+    splits; the seed orders groups that count alike. "fit" rows were not drawn fairly, so nothing is chosen by them or
+    calibrated on them: groups that have no others go to the first split and do not count in the fractions, and in a
+    group that goes to another split they are used nowhere.
 
     >>> split_by_group(table, {"train": 0.8, "validation": 0.1, "calibration": 0.1}, seed=0)  # doctest: +SKIP
     {'train': array([0, 2, ...]), 'validation': array([1, ...]), 'calibration': array([7, ...])}
@@ -43,7 +44,9 @@ def split_by_group(table: LabelTable, fractions: Mapping[str, float], seed: int)
     shares_GD = _shares(table.rows(usable), group_of_row, len(names))
     split_of_group = _placed(shares_GD, np.array(list(fractions.values())), np.random.default_rng(seed))
     splits = {name: usable[split_of_group[group_of_row] == i] for i, name in enumerate(fractions)}
-    first = next(iter(fractions))
+    first, *others = fractions
+    for name in others:
+        splits[name] = np.array([row for row in splits[name] if table.splits[row] != "fit"], np.intp)
     only_to_fit = np.array([row for row, group in enumerate(table.groups) if group in pinned], np.intp)
     return {**splits, first: np.sort(np.concatenate([splits[first], only_to_fit]))}
 

@@ -202,7 +202,7 @@ class Trainer:
         soft = masked_cross_entropy(
             output.logits_BL, batch.soft_BL, batch.soft_known_BL, weights_L * self._teacher_reliability_L
         )
-        evidence = evidence_cross_entropy(output.evidence_BLhw, batch.cells_BLhw)
+        evidence = evidence_cross_entropy(output.evidence_BLhw, batch.cells_BLhw, weights_L)
         cost = cost + configuration.soft_weight * soft + configuration.evidence_weight * evidence
         if not imitated:
             return cost

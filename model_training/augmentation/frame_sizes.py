@@ -25,25 +25,24 @@ _DOUBTFUL: Final = SURE - 0.01
 
 @dataclass(frozen=True, slots=True)
 class FrameSizes:
-    """The size of every batch of a run: drawn anew for each, but all of it in the last epochs.
+    """The size of every batch of a run: drawn anew for each, but all of it in the last share of the steps.
 
     Objects are learned at more sizes so, and most steps cost less (Redmon and Farhadi, YOLO9000, CVPR 2017).
     """
 
     full: Size
     smallest_scale: float
-    full_size_from_epoch: int
+    full_size_from: float
 
     @classmethod
     def of(cls, configuration: TrainingConfiguration) -> "FrameSizes":
         """Those that a configuration describes."""
-        last = round(configuration.epochs * configuration.full_size_share)
-        size = (configuration.height, configuration.width)
-        return cls(size, configuration.smallest_scale, configuration.epochs - last)
+        from_epoch = configuration.epochs * (1 - configuration.full_size_share)
+        return cls((configuration.height, configuration.width), configuration.smallest_scale, from_epoch)
 
-    def at(self, seed: int, epoch: int, batch: int) -> Size:
-        """A function of its arguments alone; sides other than the full ones are multiples of 32."""
-        if epoch >= self.full_size_from_epoch or self.smallest_scale == 1:
+    def at(self, seed: int, epoch: int, batch: int, batches: int) -> Size:
+        """Of one of an epoch's `batches`, a function of the arguments alone; smaller sides are multiples of 32."""
+        if epoch + batch / batches >= self.full_size_from or self.smallest_scale == 1:
             return self.full
         scale = np.random.default_rng((seed, epoch, batch)).uniform(self.smallest_scale, 1)
         height, width = (max(_STRIDE, round(scale * side / _STRIDE) * _STRIDE) for side in self.full)

@@ -1,4 +1,4 @@
-"""Boxed objects of one frame put into another: signs and lights in scenes whose sources never looked for any.
+"""Boxed objects of one frame put into another: signs and lights in scenes that have none, or whose own are boxed.
 
 # H/W = height/width in pixels
 """
@@ -13,7 +13,6 @@ from numpy.typing import NDArray
 from model_training.augmentation.changes import Sample
 from model_training.label_table import ABSENT, PRESENT, LabelTable
 from model_training.sources.annotated_frame import Box
-from model_training.teacher.file import Hint
 from service.inference.decoding import resize
 
 MARGIN: Final = 0.1
@@ -47,9 +46,11 @@ def donors(table: LabelTable, labels: Sequence[str]) -> tuple[Donor, ...]:
 def pasted(sample: Sample, label: str, patch_HWC: NDArray[np.uint8], random: np.random.Generator) -> Sample:
     """`sample` with an object of `label` somewhere in it, or as it is where it would hide another object.
 
-    The label is present then: with its boxes where these were complete, else with a sure hint. `patch_HWC` is the
-    object with `MARGIN` around it.
+    It is present then, with complete boxes; so a frame in which the label may be elsewhere without a box stays as it is
+    too: its map would say that nothing is there. `patch_HWC` is the object with `MARGIN` around it.
     """
+    if label not in sample.boxes and sample.entries.get(label) != ABSENT:
+        return sample
     box = _place(sample.frame_HWC.shape[:2], patch_HWC.shape[:2], random)
     others = [other for boxes in sample.boxes.values() for other in boxes]
     others += [hint.box for hints in sample.hints.values() for hint in hints]
@@ -58,11 +59,8 @@ def pasted(sample: Sample, label: str, patch_HWC: NDArray[np.uint8], random: np.
     frame_HWC = _faded_in(sample.frame_HWC, patch_HWC, box)
     soft = {key: p for key, p in sample.soft.items() if key != label}
     entries = {**sample.entries, label: PRESENT}
-    if label in sample.boxes or sample.entries.get(label) == ABSENT:
-        boxes = {**sample.boxes, label: (*sample.boxes.get(label, ()), box)}
-        return replace(sample, frame_HWC=frame_HWC, entries=entries, boxes=boxes, soft=soft)
-    hints = {**sample.hints, label: (*sample.hints.get(label, ()), Hint(box, 1.0))}
-    return replace(sample, frame_HWC=frame_HWC, entries=entries, soft=soft, hints=hints)
+    boxes = {**sample.boxes, label: (*sample.boxes.get(label, ()), box)}
+    return replace(sample, frame_HWC=frame_HWC, entries=entries, boxes=boxes, soft=soft)
 
 
 def cut_out(frame_HWC: NDArray[np.uint8], box: Box) -> NDArray[np.uint8]:

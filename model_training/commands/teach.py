@@ -13,7 +13,7 @@ from rich.console import Console
 from model_training.commands import labelled_data
 from model_training.commands.arguments import CLASSES, DATA, FILE, FILE_TO_WRITE, check_free, class_numbers, quoted
 from model_training.commands.result import RESULT_FORM, print_result
-from model_training.teacher.detector import YoloxDetector, taught
+from model_training.teacher.detector import CORNER_DIGITS, YoloxDetector, taught
 from model_training.teacher.file import BOX_COLUMNS, Hints
 from model_training.tracking import tracked_on
 from model_training.whole_files import written_whole
@@ -62,7 +62,7 @@ def _write(output: Path, images: Sequence[Path], found: Iterable[Hints]) -> Mapp
 
 def _rows(image: str, hints: Hints) -> list[tuple[object, ...]]:
     rows: list[tuple[object, ...]] = [
-        (image, label, f"{hint.probability:.4f}", *(f"{corner:.4f}" for corner in hint.box))
+        (image, label, f"{hint.probability:.4f}", *(f"{corner:.{CORNER_DIGITS}f}" for corner in hint.box))
         for label, boxes in hints.items()
         for hint in boxes
     ]

@@ -45,7 +45,7 @@ from model_training.training_rows import assemble
     "changes",
     multiple=True,
     metavar="KEY=VALUE",
-    help="Change the recipe: epochs=3, network.trunk=resnet18.  [default: none]",
+    help="Change the recipe: epochs=3, network.trunk=tf_efficientnet_lite2.  [default: none]",
 )
 @TEACHER
 @DETECTOR

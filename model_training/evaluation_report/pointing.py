@@ -9,12 +9,12 @@ from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image
 
 from model_training.evaluation_report.served_model import ServedModel
 from model_training.label_table import PRESENT, LabelTable
 from model_training.metrics import interval
 from model_training.sources.annotated_frame import Box
+from model_training.sources.image_folders import upright_size
 from model_training.tracking import Tracking, untracked
 
 TOLERANCE_PX = 15
@@ -104,13 +104,6 @@ def distance_px(x: float, y: float, box: Box, size_px: tuple[int, int]) -> float
 def _by_chance(boxes: Sequence[Box], grid: tuple[int, ...]) -> float:
     everywhere = peak_centres(np.zeros(grid, np.float32))
     return float(np.mean([any(distance_px(x, y, box, (1, 1)) == 0 for box in boxes) for x, y in everywhere]))
-
-
-def upright_size(image: Path) -> tuple[int, int]:
-    """Width and height in pixels, as shown; reads no more than the file's header."""
-    with Image.open(image) as file:
-        turned = file.getexif().get(0x0112, 1) >= 5  # orientations 5 to 8 lie on their side
-        return (file.height, file.width) if turned else (file.width, file.height)
 
 
 def pointing_game(aims: Iterable[Aim], table: LabelTable, resamples: int = 1000) -> list[Pointing]:

@@ -64,6 +64,7 @@ class Yardstick:
 class EvaluationReport:
     """What the page shows. A part that was not asked for, or that there are no rows for, is None.
 
+    `confirmed` counts the figures that the file states too, and that come out again unless `contradictions` says other.
     `source_figures` are those of sources that are no test set by themselves, `held_out_figures` those of the run's
     validation and calibration rows, which are no test: training was stopped by one and calibrated on the other.
     Rows of `mistakes` are numbers into `tested`, of `aims` into `pointed_at`, of `suspects` into `out_of_sample`.
@@ -79,6 +80,7 @@ class EvaluationReport:
     reliabilities: tuple[Reliability, ...]
     disagreements: tuple[str, ...]
     contradictions: tuple[str, ...]
+    confirmed: int
     confusions: tuple[LabelConfusion, ...]
     yardstick: Yardstick | None
     mistakes: tuple[Mistake, ...] | None
@@ -157,6 +159,7 @@ def evaluation_report(
         reliabilities=tuple(reliability(one, request.seed) for one in ours),
         disagreements=tuple(disagreements(found)),
         contradictions=tuple(contradictions(found, model.metadata.figures)),
+        confirmed=len({_key(figure) for figure in found} & {_key(figure) for figure in model.metadata.figures}),
         confusions=tuple(_confusion(one, model.thresholds[one.label]) for one in ours),
         yardstick=_yardstick(tested, test_rows, request),
         mistakes=_mistakes(model, tested, ours) if "mistakes" in asked else None,
@@ -195,14 +198,18 @@ def _held_out_figures(model: ServedModel, held_out: Mapping[str, Scored]) -> Ite
 
 def contradictions(measured: Sequence[Figure], stated: Sequence[Figure]) -> list[str]:
     """Where a file's own figures for a test set of the same name are not those measured now, one sentence each."""
-    now = {(figure.test_set, figure.label, figure.metric): figure for figure in measured}
-    pairs = [(figure, now.get((figure.test_set, figure.label, figure.metric))) for figure in stated]
+    now = {_key(figure): figure for figure in measured}
+    pairs = [(figure, now.get(_key(figure))) for figure in stated]
     return [
         f"{found.test_set}, {found.label}, {found.metric}: the file says {told.value} (n {told.n}), "
         f"measured now {found.value} (n {found.n})"
         for told, found in pairs
         if found and (abs(told.value - found.value) > SAME_FIGURE or told.n != found.n)
     ]
+
+
+def _key(figure: Figure) -> tuple[str, str, str]:
+    return figure.test_set, figure.label, figure.metric
 
 
 def _confusion(one: Judged, threshold: float) -> LabelConfusion:

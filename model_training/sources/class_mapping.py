@@ -112,7 +112,8 @@ class Meaning:
 class ClassMapping:
     """From class names to the labels of one run.
 
-    `overrides` goes over `defaults`. A class in neither that is called like one of the labels is that label.
+    `overrides` goes over `defaults`. Unless `overrides` says else, a class that is called like one of the labels shows
+    that label, whatever the defaults let it show besides.
 
     >>> mapping = ClassMapping(COCO, {}, ["car", "stop_sign"])
     >>> mapping.meaning("stop sign")
@@ -125,8 +126,8 @@ class ClassMapping:
 
     def __init__(self, defaults: Classes, overrides: Classes, labels: Iterable[str]) -> None:
         self.labels = frozenset(labels)
-        own = {label: label for label in self.labels}
-        merged = own | dict(defaults) | {class_key(name): meanings for name, meanings in overrides.items()}
+        own = {label: _with(label, defaults.get(label, ())) for label in self.labels}
+        merged = dict(defaults) | own | {class_key(name): meanings for name, meanings in overrides.items()}
         self._known = set(self.labels)
         self._meanings = {name: self._meaning(name, meanings) for name, meanings in merged.items()}
 
@@ -155,3 +156,8 @@ class ClassMapping:
     def shown_by(self, class_names: Iterable[str]) -> frozenset[str]:
         """The labels of the run that some of these classes shows for certain."""
         return frozenset().union(*(meaning.present for name in class_names if (meaning := self.meaning(name))))
+
+
+def _with(label: str, meanings: Meanings) -> tuple[str, ...]:
+    said = (meanings,) if isinstance(meanings, str) else tuple(meanings)
+    return (label, *(meaning for meaning in said if meaning not in (label, IGNORE)))

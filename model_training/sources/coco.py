@@ -11,7 +11,7 @@ from pydantic import BaseModel, ConfigDict, FiniteFloat, PositiveFloat, Validati
 from model_training.sources.annotated_frame import AnnotatedFrame, Box, Place
 from model_training.sources.boxes import fractions_of
 from model_training.sources.declaration import AnnotatedObject, Declaration, annotated_frame
-from model_training.sources.image_folders import ImageFolders
+from model_training.sources.image_folders import ImageFolders, without_copy
 from model_training.sources.json_elements import BrokenJson, Element, elements, first_error
 from model_training.sources.problems import Kind, Problems
 
@@ -66,7 +66,7 @@ def frames(
     for line, image in document.usable_images():
         path = images.found(image.file_name, annotations, line, problems)
         if path:
-            scene = declaration.scene(image.file_name, image.file_name)
+            scene = declaration.scene(image.file_name, without_copy(image.file_name))
             place = Place(annotations, line)
             yield annotated_frame(path, scene, objects.get(image.id, ()), declaration, problems, place=place)
 

@@ -159,7 +159,9 @@ def _boxes(path: Path, rows: Mapping[str, Row], labels: Sequence[str], problems:
     reader = _BoxReader(path, rows, labels, problems)
     for line, row in csv_rows(path, problems, required=BOX_COLUMNS):
         reader.read(line, row)
-    return reader.complete()
+    # Which boxes a broken line was about, nobody can tell: any of the frame's labels may lack one.
+    broken = any(problem.file == path and problem.kind is Kind.BROKEN_FILE for problem in problems.found)
+    return {} if broken else reader.complete()
 
 
 class _BoxReader:

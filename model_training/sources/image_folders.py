@@ -36,6 +36,15 @@ def plain_stem(name: str) -> str:
     return re.sub(r"\.rf\.[0-9A-Za-z]{6,}$", "", Path(name).stem)
 
 
+def without_copy(name: str) -> str:
+    """A name without the hash by which Roboflow's exports tell copies of one picture apart.
+
+    >>> without_copy("train/a_jpg.rf.2eca2885beb1007aa989acf0fec36b4c.jpg")
+    'train/a_jpg.jpg'
+    """
+    return re.sub(r"\.rf\.[0-9A-Za-z]{6,}(?=\.[^./]+$)", "", name)
+
+
 class ImageFolders:
     """The images below one or several folders.
 
@@ -85,11 +94,17 @@ class ImageFolders:
         return ", ".join(str(folder) for folder in self.folders)
 
 
+def upright_size(image: Path) -> tuple[int, int]:
+    """Width and height in pixels, as shown; reads no more than the file's header. Raises what Pillow raises."""
+    with Image.open(image) as file:
+        turned = file.getexif().get(0x0112, 1) >= 5  # orientations 5 to 8 lie on their side
+        return (file.height, file.width) if turned else (file.width, file.height)
+
+
 def size_px(image: Path, place: Place, problems: Problems) -> tuple[float, float] | None:
     """Width and height from the header of the image named in `place`, or None after a report that it has none."""
     try:
-        with Image.open(image) as header:
-            return header.size
+        return upright_size(image)
     except (OSError, Image.DecompressionBombError) as error:
         problems.report(Kind.BROKEN_IMAGE, *place, f"image {image} cannot be used: {error}")
         return None

@@ -9,7 +9,7 @@ from model_training.errors import InvalidConfiguration
 from model_training.sources.annotated_frame import AnnotatedFrame, Box, Place
 from model_training.sources.boxes import fractions_of
 from model_training.sources.declaration import AnnotatedObject, Declaration, annotated_frame
-from model_training.sources.image_folders import ImageFolders, size_px
+from model_training.sources.image_folders import ImageFolders, plain_stem, size_px
 from model_training.sources.problems import Kind, Problems
 
 CORNERS = ("xmin", "ymin", "xmax", "ymax")
@@ -79,7 +79,7 @@ def _frame(
     size = _size_px(root) or size_px(image, place, problems)
     if size:
         objects = [_object(file, element, size, problems) for element in root.iterfind("object")]
-        scene = declaration.scene(image.name, image.stem)
+        scene = declaration.scene(image.name, plain_stem(image.name))
         yield annotated_frame(image, scene, objects, declaration, problems, place=place)
 
 

@@ -26,6 +26,8 @@ _SAME_OBJECT_IOU: Final = 0.5
 _TILE_SIDE: Final = 0.6
 _WORTH_A_ROW: Final = 2 * NOTHING_FOUND
 _LARGEST_FRAME: Final = 4096
+CORNER_DIGITS: Final = 4
+"""Of a box's corners, which are fractions of the frame."""
 
 Boxes = NDArray[np.float64]
 
@@ -125,7 +127,8 @@ def _in_frame(detector: YoloxDetector, frame_HWC: NDArray[np.uint8], view: View)
         boxes_K6[:, [2, 4]] = part_HWC.shape[1] - boxes_K6[:, [4, 2]]
     boxes_K6[:, 2:] += (left, top, left, top)
     uncut = ~_cut(boxes_K6[:, 2:], (left, top, right, bottom), (width, height))
-    boxes_K6[:, 2:] = np.clip(boxes_K6[:, 2:] / (width, height, width, height), 0, 1)
+    # As exact as the file that they are written to: what has no area there has none.
+    boxes_K6[:, 2:] = np.clip(boxes_K6[:, 2:] / (width, height, width, height), 0, 1).round(CORNER_DIGITS)
     has_area = (boxes_K6[:, 4] > boxes_K6[:, 2]) & (boxes_K6[:, 5] > boxes_K6[:, 3])
     return np.insert(boxes_K6[uncut & has_area], 0, view.kind, axis=1)
 

@@ -59,6 +59,18 @@ def test_sources_of_two_formats_merge_into_one_table(folder):
     assert problems.note_counts() == {Kind.SAME_FRAME: 1}
 
 
+def test_sources_that_would_go_by_one_name_are_refused_until_they_have_their_own(folder):
+    """Two exports called instances.json: scenes are told apart by the name of their source."""
+    (folder / "more").mkdir()
+    (folder / "more/instances.json").write_text(json.dumps(COCO))
+    source = '[[sources]]\nformat = "coco"\nannotations = "{}"\nimages = "images"\n'
+    text = source.format("instances.json") + source.format("more/instances.json")
+    with pytest.raises(InvalidConfiguration, match="two sources are called 'instances'; give each a `name`"):
+        load(folder, text)
+    named = text.replace("[[sources]]", '[[sources]]\nname = "one"', 1)
+    assert load(folder, named)[0].sources == ("one+instances",)
+
+
 def test_label_is_added_in_one_line(folder):
     """COCO has bicycles and no cyclists; the table has neither."""
     before, _ = load(folder, TABLE_AND_COCO)

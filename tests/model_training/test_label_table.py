@@ -97,6 +97,21 @@ def test_splits_of_the_sources_are_kept(frame):
     assert label_table(frames, LABELS).splits == ("train", "test", "", "fit")
 
 
+def test_what_was_chosen_for_being_hard_measures_nothing_in_a_scene_with_test_rows(frame):
+    """It stays what it is, and no split takes it."""
+    problems = Problems()
+    frames = [frame(1, {}, split="test", group="street"), frame(2, {}, split="fit", group="street")]
+    assert label_table(frames, LABELS, problems=problems).splits == ("test", "fit")
+    assert problems.note_counts()[Kind.LEAKAGE] == 1
+
+
+def test_row_without_a_split_that_moves_to_test_is_noted(frame):
+    problems = Problems()
+    frames = [frame(1, {}, split="test", group="street"), frame(2, {}, group="street")]
+    assert label_table(frames, LABELS, problems=problems).splits == ("test", "test")
+    assert problems.note_counts()[Kind.LEAKAGE] == 1
+
+
 @pytest.mark.parametrize(("other", "kept"), [("train", "train"), (None, ""), ("test", "test"), ("fit", "fit")])
 def test_frame_that_another_source_has_too_is_not_only_to_learn_from(frame, other, kept):
     """That source did not choose it for being hard."""

@@ -117,6 +117,13 @@ def test_inside_and_outside_of_boxes_weigh_the_same_on_a_map() -> None:
     assert torch.allclose(evidence.grad, torch.tensor([[[[-0.25, 0.125], [0.125, 0.0]]]]))
 
 
+def test_label_weights_scale_the_maps_of_their_label() -> None:
+    """Weights 2 and 0.5 on maps that cost log 2 each."""
+    cells = torch.tensor([[[[1, 0]], [[1, 0]]]], dtype=torch.int8)
+    cost = evidence_cross_entropy(torch.zeros(1, 2, 1, 2), cells, torch.tensor([2.0, 0.5]))
+    assert cost.item() == pytest.approx(2.5 * math.log(2))
+
+
 def test_maps_without_known_cells_cost_nothing() -> None:
     """0, not NaN from an empty mean."""
     assert evidence_cross_entropy(torch.randn(2, 3, 4, 4), torch.full((2, 3, 4, 4), -1, dtype=torch.int8)).item() == 0

@@ -22,6 +22,7 @@ from model_training.trainer import Trainer
 from model_training.training_rows import TrainingRows
 from service.errors import SelfTestFailed
 from service.inference.artifact import (
+    EVIDENCE,
     METADATA_KEY,
     Artifact,
     Calibration,
@@ -173,6 +174,19 @@ def test_verify_fails_loudly_for_one_nudged_weight(
     write(model, metadata, tmp_path / "nudged.onnx")
     with pytest.raises((ParityError, SelfTestFailed)):
         verify(served, tmp_path / "nudged.onnx", table.images)
+
+
+def test_verify_fails_for_evidence_that_is_not_the_network_s(
+    served: ServedNetwork, exported: Path, metadata: ModelMetadata, table: LabelTable, tmp_path: Path
+) -> None:
+    """The self-test holds probabilities; a file with right ones and other maps would show the wrong place."""
+    model = onnx.load(exported)
+    (maker,) = [node for node in model.graph.node if EVIDENCE in node.output]
+    maker.output[list(maker.output).index(EVIDENCE)] = "true_evidence"
+    model.graph.node.append(onnx.helper.make_node("Sqrt", ["true_evidence"], [EVIDENCE]))
+    write(model, metadata, tmp_path / "other.onnx")
+    with pytest.raises(ParityError, match=r"other\.onnx: evidence differs from the network's by .* allowed is 1e-04"):
+        verify(served, tmp_path / "other.onnx", table.images)
 
 
 def test_verify_checks_the_self_test_vectors(

@@ -154,7 +154,7 @@ def test_rows_that_are_only_to_learn_from_go_to_the_first_split_and_change_no_ot
     assert after[first].tolist() == [*before[first].tolist(), *range(40, 60)]
 
 
-def test_scene_that_is_also_in_a_fair_sample_may_be_held_out():
+def test_scene_that_is_also_in_a_fair_sample_may_be_held_out_without_what_was_kept_for_being_hard():
     """Of one scene, some rows drawn fairly and some kept for being hard: it is dealt out like any other."""
     table = table_of(
         [[i % 2] for i in range(40)], groups=[f"g{i // 2}" for i in range(40)], splits=["train", "fit"] * 20
@@ -162,3 +162,6 @@ def test_scene_that_is_also_in_a_fair_sample_may_be_held_out():
     split = split_by_group(table, FRACTIONS, seed=0)
     assert all(len(rows) for rows in split.values())
     assert len({table.groups[row] for rows in split.values() for row in rows}) == 20
+    first, *others = FRACTIONS
+    assert {table.splits[row] for row in split[first]} == {"train", "fit"}
+    assert {table.splits[row] for name in others for row in split[name]} == {"train"}

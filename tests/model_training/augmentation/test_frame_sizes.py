@@ -15,8 +15,11 @@ LARGE = (0.1, 0.1, 0.2, 0.2)
 SMALL = (0.5, 0.5, 0.52, 0.52)
 
 
+BATCHES = 200
+
+
 def sizes(**changes):
-    return FrameSizes.of(TrainingConfiguration(height=320, width=480, epochs=8, **changes))
+    return FrameSizes.of(TrainingConfiguration(**{"height": 320, "width": 480, "epochs": 8, **changes}))
 
 
 def sample_of(entry, boxes=None, soft=None, hints=None):
@@ -30,11 +33,11 @@ def sample_of(entry, boxes=None, soft=None, hints=None):
 
 
 def test_without_scaling_every_batch_has_the_full_size():
-    assert {sizes().at(0, epoch, 3) for epoch in range(8)} == {(320, 480)}
+    assert {sizes().at(0, epoch, 3, BATCHES) for epoch in range(8)} == {(320, 480)}
 
 
 def test_batches_are_scaled_down_to_the_smallest_scale_in_steps_of_the_stride():
-    drawn = {sizes(smallest_scale=0.5).at(0, 0, batch) for batch in range(200)}
+    drawn = {sizes(smallest_scale=0.5).at(0, 0, batch, BATCHES) for batch in range(BATCHES)}
     # A scale s gives round(10 s) and round(15 s) strides of 32 pixels.
     assert {height // 32 for height, _ in drawn} == {5, 6, 7, 8, 9, 10}
     assert {width // 32 for _, width in drawn} == set(range(8, 16))
@@ -43,12 +46,21 @@ def test_batches_are_scaled_down_to_the_smallest_scale_in_steps_of_the_stride():
 
 def test_last_epochs_have_the_full_size():
     of_eight = sizes(smallest_scale=0.5, full_size_share=0.25)
-    drawn = [{of_eight.at(0, epoch, batch) for batch in range(50)} for epoch in range(8)]
+    drawn = [{of_eight.at(0, epoch, batch, BATCHES) for batch in range(BATCHES)} for epoch in range(8)]
     assert [len(seen) > 1 for seen in drawn] == [True] * 6 + [False] * 2
 
 
+@pytest.mark.parametrize(("epochs", "share", "scaled"), [(1, 0.5, 100), (1, 0.25, 150), (2, 0.25, 300), (3, 1.0, 0)])
+def test_the_share_counts_steps_in_short_runs_too(epochs, share, scaled):
+    """Half of a single epoch is at full size; with a smallest side of 32 pixels no drawn size is by chance."""
+    of_all = sizes(epochs=epochs, smallest_scale=0.01, full_size_share=share)
+    drawn = [of_all.at(0, epoch, batch, BATCHES) for epoch in range(epochs) for batch in range(BATCHES)]
+    assert drawn[scaled:] == [(320, 480)] * (epochs * BATCHES - scaled)
+    assert drawn[:scaled].count((320, 480)) < 0.1 * scaled or scaled == 0
+
+
 def test_the_same_batch_has_the_same_size_in_every_process():
-    assert sizes(smallest_scale=0.5).at(1, 2, 3) == sizes(smallest_scale=0.5).at(1, 2, 3)
+    assert sizes(smallest_scale=0.5).at(1, 2, 3, BATCHES) == sizes(smallest_scale=0.5).at(1, 2, 3, BATCHES)
 
 
 @pytest.mark.parametrize(("smallest_px", "kept"), [(14.1, (LARGE,)), (14.2, ())])

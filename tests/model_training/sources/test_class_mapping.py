@@ -55,6 +55,15 @@ def test_new_label_takes_the_class_of_its_own_name():
     assert ClassMapping(COCO, {}, [*LABELS, "bicycle"]).meaning("bicycle") == meaning("bicycle")
 
 
+def test_new_label_takes_the_class_of_its_own_name_though_a_table_passes_it_over_or_reads_it_otherwise():
+    """Road signs' crosswalks are nobody's by default, and `stop` is how they call a stop sign."""
+    mapping = ClassMapping(COMMON, {}, [*LABELS, "crosswalk", "stop"])
+    assert mapping.meaning("crosswalk") == meaning("crosswalk")
+    assert mapping.meaning("stop") == Meaning(frozenset({"stop", "stop_sign"}))
+    overridden = ClassMapping(COMMON, {"crosswalk": "ignore"}, [*LABELS, "crosswalk"])
+    assert overridden.meaning("crosswalk") == meaning()
+
+
 def test_star_stands_for_every_class_not_named():
     mapping = ClassMapping(COCO, {"*": "ignore"}, LABELS)
     assert mapping.meaning("spaceship") == meaning()

@@ -94,6 +94,15 @@ def test_each_image_is_a_scene_of_its_own(folder):
     assert [frame.group for frame in found] == ["coco:000000000139.jpg", "coco:000000000285.jpg"]
 
 
+def test_copies_of_one_picture_are_one_scene(folder):
+    """As Roboflow exports what it has changed."""
+    copies = [f"street_jpg.rf.{digit * 32}.jpg" for digit in "ab"]
+    for name in copies:
+        write_image(folder / name)
+    found, _ = frames(folder, REAL_FORMAT.replace("000000000139.jpg", copies[0]).replace("000000000285.jpg", copies[1]))
+    assert [frame.group for frame in found] == ["coco:street_jpg.jpg"] * 2
+
+
 @pytest.mark.parametrize(
     ("added", "message", "kind"),
     [

@@ -111,6 +111,15 @@ def test_skipped_box_takes_its_labels_other_boxes_of_that_frame_with_it(folder):
     assert [frame.boxes for frame in found] == [{}, {"car": ((0, 0, 1, 1),)}]
 
 
+@pytest.mark.parametrize("broken", ["images/a.png,car,0.7,0.7,0.9\n", 'images/a.png,"car\n'])
+def test_broken_line_takes_all_boxes_with_it(folder, broken):
+    """Nobody can tell whose box it was, and a frame's boxes have to be all there are."""
+    boxes = "images/a.png,car,0,0,0.2,0.2\nimages/b.png,car,0,0,1,1\n" + broken
+    found, problems = frames(folder, "image,car\nimages/a.png,1\nimages/b.png,1\n", boxes, on_problem="skip")
+    assert [frame.boxes for frame in found] == [{}, {}]
+    assert problems.counts() == {Kind.BROKEN_FILE: 1}
+
+
 def test_box_that_leaves_the_frame_is_clipped_and_noted(folder):
     (frame,), problems = frames(folder, "image,car\nimages/a.png,1\n", "images/a.png,car,-0.1,0,0.5,1.2\n")
     assert frame.boxes == {"car": ((0, 0, 0.5, 1),)}

@@ -1,6 +1,7 @@
 from pathlib import Path
 
 import pytest
+from PIL import Image
 
 from model_training.sources.annotated_frame import Place
 from model_training.sources.image_folders import SUFFIXES, Ambiguous, ImageFolders, listed, plain_stem, size_px
@@ -45,6 +46,14 @@ def test_empty_name_is_no_image(tmp_path):
 
 def test_size_comes_from_the_header_as_width_and_height(tmp_path):
     assert size_px(write_image(tmp_path / "a.png", size=(7, 5)), Place(Path("x.xml")), Problems()) == (7, 5)
+
+
+def test_size_of_a_picture_on_its_side_is_that_of_the_frame_as_shown(tmp_path):
+    """Stored 60 x 40, to be turned by 90 degrees."""
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    Image.new("RGB", (60, 40)).save(tmp_path / "a.jpg", exif=exif)
+    assert size_px(tmp_path / "a.jpg", Place(Path("x.xml")), Problems()) == (40, 60)
 
 
 def test_file_that_is_no_image_is_a_broken_image(tmp_path):

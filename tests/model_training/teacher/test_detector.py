@@ -70,6 +70,13 @@ def test_object_that_all_views_see_keeps_its_score(tmp_path):
     assert best.probability == pytest.approx(0.1416, abs=1e-3)
 
 
+def test_box_that_has_no_area_in_the_file_that_it_is_written_to_is_none(tmp_path):
+    """It reaches 0.000025 of the width into the frame: four digits say 0."""
+    # The first cell of 8 x 8 pixels lies at the left edge; width exp(w) * 8 pixels around x * 8.
+    path = write_detector(tmp_path / "d.onnx", [(0, (-0.5 + 0.0001, 0.5, 0.0, 0.0, 0.9, 0.9, 0))])
+    assert found(YoloxDetector(path, CLASSES), write_image(tmp_path / "a.png", size=(64, 64))) == {}
+
+
 def test_tiles_cover_the_frame_and_overlap():
     tiles = [view for view in VIEWS if view.side < 1]
     points = [(x / 20 + 0.025, y / 20 + 0.025) for x in range(20) for y in range(20)]
