@@ -17,6 +17,7 @@ from service.scoring.paths import IMAGE_SUFFIXES, VIDEO_SUFFIXES, ListedFile, li
 from service.settings import Settings, flag_name
 
 if TYPE_CHECKING:
+    from service.scoring.resuming import WrittenRows
     from service.scoring.rows import Keep
     from service.scoring.run import Scorer, Tally
 
@@ -96,7 +97,7 @@ def command(
     frames = frames_to_score(files, Sampling(every_frames, every_seconds or 1.0), written)
     with _scorer(url, settings, console, uncertain_group) as (scorer, keep):
         tally = score(frames, scorer, writer, progress_over(paths, console), keep)
-    _end(tally, output, written.count, console)
+    _end(tally, output, written, console)
 
 
 def _refuse_contradictions(
@@ -148,16 +149,17 @@ def _scorer(
     return local_scorer(settings, console, group)
 
 
-def _end(tally: "Tally", output: Path | None, before: int, console: Console) -> None:
-    """Say how it went, and end with the code that tells."""
+def _end(tally: "Tally", output: Path | None, before: "WrittenRows", console: Console) -> None:
+    """Say how it went, and end with the code that tells: of all rows of the output, whichever run wrote them."""
     if tally.stopped:
         rest = f"Go on with: {_resuming_command()}" if output else "Without --output there is nothing to go on with"
         raise KeyboardInterrupt(f"Stopped after {tally.rows} rows. {rest}")
+    rows, failed = before.count + tally.rows, before.failed + tally.failed
     if output:
-        more = f", {tally.rows} of them new" if before else ""
-        console.print(f"{output}: {before + tally.rows} rows{more}", markup=False, highlight=False, soft_wrap=True)
-    if tally.failed:
-        raise click.ClickException(f"{tally.failed} of {tally.rows} frames could not be read; their rows say why")
+        more = f", {tally.rows} of them new" if before.count else ""
+        console.print(f"{output}: {rows} rows{more}", markup=False, highlight=False, soft_wrap=True)
+    if failed:
+        raise click.ClickException(f"{failed} of {rows} frames could not be read; their rows say why")
 
 
 def _resuming_command() -> str:

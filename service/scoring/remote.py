@@ -10,14 +10,17 @@ import numpy as np
 from numpy.typing import NDArray
 from rich.console import Console
 
-from service.client import Client, ClientError, Frame, Model, NotReady, Outcome, Overloaded, Prediction, Unreachable
+from service.client import BadFrame, Client, ClientError, Frame, Model, Outcome, Prediction, Problem
 from service.errors import ServiceUnusable
 from service.inference.decoding import resize
 from service.scoring.rows import Answer, FrameToScore, Keep, ModelFacts, Row, keep_nothing
+from service.web.deadlines import HEADER as TIMEOUT
 from service.web.problems import problem
 
 # A name that any header can carry; rows are told apart by their order.
 SENT_NAME = "frame"
+# A request holds one frame here, so that too large a request is too large a file.
+TOO_LARGE = "request_too_large"
 
 
 @contextmanager
@@ -50,7 +53,7 @@ class RemoteScorer:
         return ModelFacts(self._model.name, self._model.version, thresholds, titles)
 
     def rows(self, frames: Iterable[FrameToScore]) -> Generator[Row, None, None]:
-        """What became of each frame, in order. Raises ServiceUnusable where the service answers no more."""
+        """What became of each frame, in order. Raises ServiceUnusable for what is no fault of the frame."""
         sent: deque[FrameToScore] = deque()
         for outcome in self._client.stream(self._sources(frames, sent)):
             yield from _failed_before(sent)
@@ -73,12 +76,20 @@ class RemoteScorer:
         if outcome.prediction:
             return Row(frame, self._answer(frame, outcome.prediction))
         error = outcome.error
-        # Whoever comes later would have the same trouble: stopping here leaves the rest to be gone on with.
-        if error is None or error.problem is None or isinstance(error, Unreachable | NotReady | Overloaded):
-            raise ServiceUnusable(f"{frame.place}: {error}. What has its row stays; --resume goes on") from error
-        told = error.problem
+        told = error.problem if error else None
+        # A row says that its frame is done. Of other trouble the next ones would have the same: stopping here leaves
+        # all of them to be gone on with.
+        if told is None or not (isinstance(error, BadFrame) or told.code == TOO_LARGE):
+            said = f"{told.code}, {error}{self._advice(told)}" if told else error
+            raise ServiceUnusable(f"{frame.place}: {said}. What has its row stays; --resume goes on") from error
         members: dict[str, Any] = {"type": told.type, "title": told.title, "status": told.status, "code": told.code}
         return Row(frame, {**members, "detail": told.detail, **told.facts})
+
+    def _advice(self, told: Problem) -> str:
+        if told.facts.get("parameter") != TIMEOUT or self._client.timeout_s is None:
+            return ""
+        least_ms = round(self._client.timeout_s * 1000)
+        return f". It is the timeout of this client: start the service with --max-timeout-ms {least_ms} or more"
 
     def _answer(self, frame: FrameToScore, prediction: Prediction) -> Answer:
         model = f"{prediction.model_name} {prediction.model_version}"

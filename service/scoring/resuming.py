@@ -10,28 +10,33 @@ import numpy as np
 
 @dataclass(frozen=True, slots=True)
 class WrittenRow:
-    """What tells a row of an output apart; `end_byte` is the place in the file where it ends."""
+    """What tells a row of an output apart; `end_byte` is the place in the file where it ends.
+
+    `failed` says that it holds a problem and no answer.
+    """
 
     path: str
     video_frame: int | None
     model: str
     end_byte: int = 0
+    failed: bool = False
 
 
 class WrittenRows:
-    """The files that the rows of an output are about.
+    """The files that the rows of an output are about; `failed` counts the rows without an answer.
 
     Rows stand in the order of the files, so of a video that is not the last one every frame has its row.
     """
 
     def __init__(self, rows: Iterable[WrittenRow] = ()) -> None:
-        self.count, self.last = 0, WrittenRow("", None, "")
+        self.count, self.failed, self.last = 0, 0, WrittenRow("", None, "")
         marks = array("Q")
         for row in rows:
             if self.count == 0 or row.path != self.last.path:
                 marks.append(_mark(row.path))
             self.last = row
             self.count += 1
+            self.failed += row.failed
         self._marks = np.sort(np.frombuffer(marks, np.uint64)) if marks else np.empty(0, np.uint64)
 
     def covers(self, path: str) -> bool:

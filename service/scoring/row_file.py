@@ -71,11 +71,24 @@ class RowFile:
     def _rows_there(self) -> WrittenRows:
         try:
             with self._path.open("rb") as file:
-                return WrittenRows(self._form.written(file, str(self._path)))
+                written = WrittenRows(self._form.written(file, str(self._path)))
+                if not written.count:
+                    self._refuse_foreign(file)
+                return written
         except FileNotFoundError:
             return WrittenRows()
         except OSError as error:
             raise _unwritable(self._path, error) from error
+
+    def _refuse_foreign(self, file: BinaryIO) -> None:
+        """A file without a whole row is written anew: it has to be empty, or what a kill left of our first row."""
+        file.seek(0)
+        begun = file.read(len(self._form.start))
+        if not self._form.start.startswith(begun):
+            raise OutputUnusable(
+                f"{self._path} is no output of roadcue predict: it begins with {begun!r}; name another file, or begin "
+                "anew with --overwrite"
+            )
 
     def _go_on(self, head: bytes) -> None:
         last = self.written.last

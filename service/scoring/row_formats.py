@@ -16,7 +16,9 @@ AFTER_LABELS: Final = ("labels", "model", "problem", "detail")
 
 
 class RowFormat(Protocol):
-    """A format whose rows can be added one by one."""
+    """A format whose rows can be added one by one; `start` is what every file of it begins with."""
+
+    start: bytes
 
     def head(self, model: ModelFacts) -> bytes:
         """What stands before the first row."""
@@ -30,6 +32,8 @@ class RowFormat(Protocol):
 
 class CsvRows:
     """One line a frame; `labels` are separated by spaces."""
+
+    start = f"{','.join(BEFORE_LABELS)},".encode()
 
     def head(self, model: ModelFacts) -> bytes:
         return _csv_line(columns(model))
@@ -53,6 +57,8 @@ class CsvRows:
 class JsonLinesRows:
     """One JSON object a line: an entry of `frames` in the service's reply, with its place in a video and the model."""
 
+    start = b'{"name": "'
+
     def head(self, model: ModelFacts) -> bytes:  # noqa: ARG002 - every row names its members
         return b""
 
@@ -63,15 +69,19 @@ class JsonLinesRows:
     def written(self, stream: BinaryIO, name: str) -> Iterator[WrittenRow]:
         end_byte = 0
         for number, line in enumerate(stream, start=1):
-            if not line.endswith(b"\n"):
-                return
+            is_whole = line.endswith(b"\n")
             end_byte += len(line)
             try:
                 told = json.loads(line)
                 model = f"{told['model']['name']} {told['model']['version']}"
-                yield WrittenRow(told["name"], told.get("video_frame"), model, end_byte)
+                row = WrittenRow(told["name"], told.get("video_frame"), model, end_byte, "problem" in told)
             except (ValueError, KeyError, TypeError) as error:
+                # A row that is cut is no JSON: what is JSON without a line's end, and no row, is somebody else's.
+                if isinstance(error, ValueError) and not is_whole:
+                    return
                 raise OutputUnusable(f"{name}, line {number} is no row of roadcue predict: {line[:80]!r}") from error
+            if is_whole:
+                yield row
 
 
 def columns(model: ModelFacts) -> list[str]:
@@ -116,8 +126,9 @@ def json_text(told: Mapping[str, Any]) -> str:
 
 def _csv_line(values: Any) -> bytes:
     text = io.StringIO()
-    csv.writer(text, lineterminator="\n").writerow(values)
-    return text.getvalue().encode("utf-8", "surrogateescape")
+    # Only what ends a line is quoted, and a reader takes a bare carriage return for an end, too.
+    csv.writer(text, lineterminator="\r\n").writerow(values)
+    return (text.getvalue().removesuffix("\r\n") + "\n").encode("utf-8", "surrogateescape")
 
 
 def _whole_records(stream: BinaryIO) -> Iterator[tuple[int, bytes]]:
@@ -133,7 +144,8 @@ def _whole_records(stream: BinaryIO) -> Iterator[tuple[int, bytes]]:
 
 def _written_row(cell: Mapping[str, str], end_byte: int) -> WrittenRow:
     number = cell["video_frame"]
-    return WrittenRow(cell["frame"], int(number) if number.isdigit() else None, cell["model"], end_byte)
+    video_frame = int(number) if number.isdigit() else None
+    return WrittenRow(cell["frame"], video_frame, cell["model"], end_byte, failed=bool(cell["problem"]))
 
 
 def _refuse_foreign(names: list[str], name: str) -> None:

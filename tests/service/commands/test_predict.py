@@ -255,6 +255,21 @@ def test_a_file_that_is_there_is_not_overwritten_unasked(model: Path, frames: Pa
     assert output.read_text().startswith("frame,")
 
 
+@pytest.mark.parametrize("suffix", ["csv", "jsonl", "parquet"])
+def test_files_that_an_earlier_run_could_not_read_still_end_with_code_1(
+    model: Path, frames: Path, tmp_path: Path, suffix: str
+) -> None:
+    """Whether rows are added or not: the code is about the whole output, as it is without a stop."""
+    if suffix == "parquet":
+        pytest.importorskip("pyarrow", reason="needs PyArrow: pip install 'roadcue[parquet]'")
+    output = tmp_path / f"rows.{suffix}"
+    predict(model, frames / "deep" / "c.webp", "-o", output)
+    for _ in range(2):
+        result = predict(model, frames, frames / "notes.txt", "-o", output, "--resume")
+        assert result.exit_code == 1
+        assert "Error: 2 of 4 frames could not be read; their rows say why" in result.stderr
+
+
 def test_a_suffix_that_tells_no_format_is_refused(model: Path, frames: Path, tmp_path: Path) -> None:
     result = predict(model, frames, "-o", tmp_path / "rows.xlsx")
     assert result.exit_code == 1

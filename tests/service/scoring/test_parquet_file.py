@@ -76,6 +76,12 @@ def test_a_finished_file_is_gone_on_with_too(tmp_path: Path) -> None:
     assert parquet.read_table(path).equals(parquet.read_table(tmp_path / "at_once.parquet"))
 
 
+def test_rows_without_an_answer_are_counted_when_a_finished_file_is_gone_on_with(tmp_path: Path) -> None:
+    """ROWS holds one that was refused."""
+    write(tmp_path / "rows.parquet", ROWS)
+    assert ParquetFile(tmp_path / "rows.parquet", resume=True).written.failed == 1
+
+
 def test_a_kill_between_the_last_row_and_the_file_costs_nothing(tmp_path: Path) -> None:
     """The rows are there, an unfinished file too, and an old one is not taken for it."""
     path = tmp_path / "rows.parquet"

@@ -10,13 +10,25 @@ from rich.console import Console
 
 from service.client import Client
 from service.client.retries import Retries
-from service.errors import ServiceUnusable, UnreadableVideo
+from service.errors import (
+    DamagedImage,
+    DeadlineExceeded,
+    InvalidParameter,
+    QueueFull,
+    RequestTooLarge,
+    RoadcueError,
+    ServiceUnusable,
+    UnreadableVideo,
+    UploadTimeout,
+)
 from service.inference.decoding import FrameLimits
 from service.inference.detector import load_detector
 from service.inference.execution import ExecutionPlan
 from service.scoring.local import LocalScorer
 from service.scoring.remote import RemoteScorer, remote_scorer
 from service.scoring.rows import Answer, FrameToScore, Place
+from service.web.deadlines import Timeouts
+from service.web.problems import problem
 from tests.service.conftest import encoded
 from tests.service.server_process import ServerProcess
 
@@ -60,8 +72,8 @@ def test_rows_are_those_of_the_model_here(
             assert one.outcome["detail"] == other.outcome["detail"]
 
 
-def scorer(answer: Callable[[httpx.Request], httpx.Response]) -> RemoteScorer:
-    """A scorer whose service is `answer`; it does not ask twice."""
+def scorer(answer: Callable[[httpx.Request], httpx.Response], tries: int = 1) -> RemoteScorer:
+    """A scorer whose service is `answer`; it asks so many times for a frame."""
     card = {
         "name": "tiny",
         "version": "0.0.1",
@@ -74,7 +86,8 @@ def scorer(answer: Callable[[httpx.Request], httpx.Response]) -> RemoteScorer:
     def reply(request: httpx.Request) -> httpx.Response:
         return httpx.Response(200, json=card) if request.url.path == "/model" else answer(request)
 
-    client = Client(transport=httpx.MockTransport(reply), retries=Retries(most=0), concurrency=1)
+    transport, retries = httpx.MockTransport(reply), Retries(most=tries - 1)
+    client = Client(transport=transport, retries=retries, concurrency=1, sleep=lambda _: None)
     return RemoteScorer(client, client.model())
 
 
@@ -84,6 +97,11 @@ def reply_of(version: str) -> httpx.Response:
     model = {"name": "tiny", "version": version}
     body = {"model": model, "thresholds": {"red": 0.5}, "frames": [frame], "timing_ms": timing}
     return httpx.Response(200, json=body, headers={"X-Request-ID": "1"})
+
+
+def refusal(error: Exception) -> httpx.Response:
+    told = problem(error, "/predict")
+    return httpx.Response(told["status"], json=told)
 
 
 @pytest.fixture
@@ -107,6 +125,56 @@ def test_a_service_that_goes_away_ends_it_instead_of_failing_every_frame(images:
     assert next(rows).place.path.endswith("a.png")
     with pytest.raises(ServiceUnusable, match=r"b\.png: .*--resume goes on"):
         next(rows)
+
+
+@pytest.mark.parametrize(
+    ("error", "code"),
+    [
+        (InvalidParameter("evidence is 'no'", parameter="evidence"), "invalid_parameter"),
+        (UploadTimeout("the body did not arrive"), "upload_timeout"),
+        (RuntimeError("a fault"), "internal_error"),
+        (DeadlineExceeded("too late"), "deadline_exceeded"),
+        (QueueFull("full"), "queue_full"),
+    ],
+)
+def test_what_says_nothing_about_the_frame_ends_it_instead_of_becoming_its_row(
+    images: list[FrameToScore], error: Exception, code: str
+) -> None:
+    """400, 408, 500, 504 and 429: --resume would take the row for the frame's last word."""
+    replies = iter([reply_of("0.0.1"), refusal(error)])
+    rows = scorer(lambda _: next(replies)).rows(images)
+    next(rows)
+    with pytest.raises(ServiceUnusable, match=rf"b\.png: {code}, .*--resume goes on"):
+        next(rows)
+
+
+def test_a_service_that_allows_less_time_than_this_client_asks_for_is_told_as_that(images: list[FrameToScore]) -> None:
+    """The client asks for a minute, and nothing on the command line makes it less."""
+
+    def answer(request: httpx.Request) -> httpx.Response:
+        with pytest.raises(InvalidParameter) as refused:
+            Timeouts(default_ms=1000, max_ms=1000).deadline_s(request.headers["X-Timeout-Ms"], 0.0)
+        return refusal(refused.value)
+
+    said = r"a\.png: invalid_parameter, X-Timeout-Ms is .* timeout of this client: .* --max-timeout-ms 60000 or more"
+    with pytest.raises(ServiceUnusable, match=said):
+        next(scorer(answer).rows(images))
+
+
+@pytest.mark.parametrize("error", [DamagedImage("it is cut"), RequestTooLarge("the request holds 65 MiB")])
+def test_what_is_wrong_with_the_file_itself_becomes_its_row(images: list[FrameToScore], error: RoadcueError) -> None:
+    """A request holds one frame, so that one too large is a file too large: no later run could get past it."""
+    replies = iter([refusal(error), reply_of("0.0.1")])
+    first, second = scorer(lambda _: next(replies)).rows(images)
+    assert isinstance(first.outcome, dict)
+    assert first.outcome["detail"] == str(error)
+    assert isinstance(second.outcome, Answer)
+
+
+def test_a_busy_service_is_asked_again_before_it_ends(images: list[FrameToScore]) -> None:
+    replies = iter([refusal(QueueFull("full")), refusal(QueueFull("full")), reply_of("0.0.1"), reply_of("0.0.1")])
+    rows = list(scorer(lambda _: next(replies), tries=3).rows(images))
+    assert [type(row.outcome) for row in rows] == [Answer, Answer]
 
 
 def test_a_model_that_changes_meanwhile_ends_it(images: list[FrameToScore]) -> None:

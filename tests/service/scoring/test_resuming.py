@@ -27,6 +27,12 @@ def test_a_video_whose_last_row_is_about_the_whole_file_is_done() -> None:
     assert written.last_frame_of("a.mp4") == -1
 
 
+def test_rows_without_an_answer_are_counted() -> None:
+    told = [WrittenRow("a.png", None, "tiny 1", failed=True), WrittenRow("b.png", None, "tiny 1")]
+    assert WrittenRows(told).failed == 1
+    assert WrittenRows().failed == 0
+
+
 def test_nothing_is_done_without_rows() -> None:
     assert not rows().covers("a.png")
     assert rows().last_frame_of("a.png") == -1

@@ -15,7 +15,7 @@ from tests.service.scoring.made_rows import MODEL, answered, refused
 
 FORMATS = [CsvRows(), JsonLinesRows()]
 # Names that a format could stumble over.
-ODD = ['a "quoted", name.png', "two\nlines.png", "\udcff no text.png", "ünïcode 🚦.png"]
+ODD = ['a "quoted", name.png', "two\nlines.png", "carriage\rreturn.png", "\udcff no text.png", "ünïcode 🚦.png"]
 
 
 def write(path: Path, form: RowFormat, rows: list[Row], *, resume: bool = False, model: ModelFacts = MODEL) -> RowFile:
@@ -72,6 +72,13 @@ def test_names_of_any_bytes_come_back(tmp_path: Path, form: RowFormat) -> None:
         assert [row.path for row in form.written(stream, "rows")] == ODD
 
 
+@pytest.mark.parametrize("form", FORMATS)
+def test_rows_without_an_answer_are_counted_when_a_file_is_gone_on_with(tmp_path: Path, form: RowFormat) -> None:
+    path = tmp_path / "rows"
+    write(path, form, [refused("a.png"), answered("b.png"), answered("problem.mkv", video_frame=3), refused("c.png")])
+    assert RowFile(path, form, resume=True).written.failed == 2
+
+
 def test_csv_keeps_the_very_bytes_of_a_name(tmp_path: Path) -> None:
     write(tmp_path / "rows.csv", CsvRows(), [answered(os.fsdecode(b"\xff.png"))])
     assert b"\n\xff.png," in (tmp_path / "rows.csv").read_bytes()
@@ -122,6 +129,31 @@ def test_a_file_of_something_else_is_left_alone(tmp_path: Path, form: RowFormat,
     path.write_bytes(content)
     with pytest.raises(OutputUnusable, match=said.replace("(", r"\(")):
         RowFile(path, form, resume=True)
+    assert path.read_bytes() == content
+
+
+@pytest.mark.parametrize(
+    ("form", "content"),
+    [
+        (JsonLinesRows(), b'[{"name": "a.png"}]'),
+        (JsonLinesRows(), b'{"version": 1, "name": "a.png"}'),
+        (JsonLinesRows(), b'{"name": "street", "version": 1}'),
+        (JsonLinesRows(), b'{"names": ["street"'),
+        (JsonLinesRows(), b"7"),
+        (CsvRows(), b"image,car"),
+        (CsvRows(), b'frame,"video'),
+        (CsvRows(), b'image,"car\na.png,1\n'),
+        (CsvRows(), b"frame,video_frame,video_seconds,width,labels"),
+    ],
+)
+def test_a_file_of_something_else_without_a_last_lines_end_is_left_alone(
+    tmp_path: Path, form: RowFormat, content: bytes
+) -> None:
+    """It has no whole row, and neither has a file that a kill cut in its first one: that one begins as ours do."""
+    path = tmp_path / "foreign"
+    path.write_bytes(content)
+    with pytest.raises(OutputUnusable, match=rf"{path}.* is no (output|row) of roadcue predict: "):
+        write(path, form, [answered("a.png")], resume=True)
     assert path.read_bytes() == content
 
 
