@@ -104,6 +104,7 @@ def create_app(settings: Settings, load: Load = detector_of, execution: Executio
             RoadcueError: answer_roadcue_error,
             RequestValidationError: answer_validation_error,
             HTTPException: answer_http_error,
+            Exception: answer_roadcue_error,
         },
     )
     app.state.lifecycle, app.state.metrics, app.state.tracing = lifecycle, metrics, tracing

@@ -8,6 +8,7 @@ tensor. Training's augmentation starts from `decode_at_least`: the same decoder,
 
 import io
 import re
+import warnings
 import zlib
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -17,7 +18,7 @@ import cv2
 import numpy as np
 import simplejpeg
 from numpy.typing import NDArray
-from PIL import ExifTags, Image, ImageFile, UnidentifiedImageError
+from PIL import ExifTags, Image, ImageFile, JpegImagePlugin, UnidentifiedImageError
 
 from service.errors import DamagedImage, TooManyPixels, UnsupportedImage
 
@@ -27,11 +28,19 @@ RESIZE_RULE: Final = "stretch"
 
 MAX_JPEG_SCANS: Final = 100
 """Encoders write about ten. Hundreds of bytes can announce a pass over all pixels, thousands of times over."""
+MAX_JPEG_SEGMENTS: Final = 1000
+"""Before the pixels. Cameras write tens; Pillow copies all of the EXIF before it for each further piece."""
+MAX_JPEG_STRAY_BYTES: Final = 65_536
+"""Between those segments: fill bytes and junk, which Pillow skips one at a time."""
+MAX_PNG_CHUNKS: Final = 1000
+"""Beside those of the pixels, which may be as many and one more a KiB of the file; libpng writes one for 8 KiB."""
 
 # Frames are decoded on many threads at once; OpenCV's own pool would fight them for the cores.
 cv2.setNumThreads(1)
 # `FrameLimits` is checked from the header instead; Pillow's own limit warns about frames that we allow.
 Image.MAX_IMAGE_PIXELS = None
+# One line on standard error for each broken EXIF tag, past any log format; `catch_warnings` is not for threads.
+warnings.filterwarnings("ignore", category=UserWarning, module=r"PIL\.")
 
 Frame = NDArray[np.uint8]
 Incoming = bytes | Frame
@@ -54,6 +63,10 @@ _FOREIGN_MAGIC: Final = {
 _LOST_PIXELS: Final = ("premature end", "bad huffman code", "bad arithmetic code", "instead of rst")
 # ITU-T T.81 B.2.3: a start of scan has 6 + 2n bytes for n components. Trailing data holds \xff\xda by chance.
 _START_OF_SCAN: Final = re.compile(rb"\xff\xda\x00(?:\x08\x01|\x0a\x02|\x0c\x03|\x0e\x04)", re.DOTALL)
+_JPEG_MARKER: Final = re.compile(rb"\xff([\x01-\xfe])", re.DOTALL)
+# By Pillow's own table: a segment that is longer here than there would hide others from the count.
+_WITHOUT_LENGTH: Final = frozenset(code & 0xFF for code, (*_, read) in JpegImagePlugin.MARKER.items() if read is None)
+_PIXEL_CHUNKS: Final = (b"IDAT", b"fdAT")
 
 
 @dataclass(frozen=True, slots=True)
@@ -132,6 +145,7 @@ class _Header:
 def _read_header(data: bytes, limits: FrameLimits) -> _Header:
     if (canvas := _webp_canvas(data)) is not None:
         _check_size(*canvas, limits)
+    _check_parts(data)
     image = _open(data)
     width, height = image.size
     _check_size(width, height, limits)
@@ -143,6 +157,46 @@ def _check_size(width: int, height: int, limits: FrameLimits) -> None:
         raise TooManyPixels(
             f"the frame is {width} x {height} = {width * height} pixels; at most {limits.max_pixels} are allowed"
         )
+
+
+def _check_parts(data: bytes) -> None:
+    match _named(data, _MAGIC):
+        case "JPEG":
+            _check_segments(data)
+        case "PNG":
+            _check_chunks(data)
+
+
+def _check_segments(data: bytes) -> None:
+    """Refuse a JPEG that would keep Pillow busy before it comes to the pixels; walks over it as Pillow does."""
+    place, stray_bytes = 2, 0
+    for _ in range(MAX_JPEG_SEGMENTS + 1):
+        end = min(len(data), place + MAX_JPEG_STRAY_BYTES + 2)
+        marker = _JPEG_MARKER.search(data, place, end)
+        stray_bytes += (marker.start() if marker else end) - place
+        if stray_bytes > MAX_JPEG_STRAY_BYTES:
+            raise DamagedImage(f"the JPEG has {stray_bytes} bytes or more between its segments")
+        if marker is None or marker[1] == b"\xda":
+            return
+        place = marker.end()
+        if marker[1][0] not in _WITHOUT_LENGTH:
+            place += max(2, int.from_bytes(data[place : place + 2]))
+    raise UnsupportedImage(f"the JPEG has more segments before its pixels than the {MAX_JPEG_SEGMENTS} that are read")
+
+
+def _check_chunks(data: bytes) -> None:
+    most_of_pixels = MAX_PNG_CHUNKS + len(data) // 1024
+    pixel_chunks = others = 0
+    for kind, _ in _png_layout(data):
+        if kind in _PIXEL_CHUNKS:
+            pixel_chunks += 1
+        else:
+            others += 1
+        if pixel_chunks > most_of_pixels or others > MAX_PNG_CHUNKS:
+            raise UnsupportedImage(
+                f"the PNG has {pixel_chunks} chunks of pixels and {others} others, or more; in {len(data)} bytes "
+                f"at most {most_of_pixels} and {MAX_PNG_CHUNKS} are read"
+            )
 
 
 def _webp_canvas(data: bytes) -> tuple[int, int] | None:
@@ -195,13 +249,20 @@ def _orientation(data: bytes, image: Image.Image) -> int:
 
 def _png_chunks(data: bytes, wanted: bytes) -> Iterator[memoryview]:
     """Bodies of the chunks of that type (PNG 3rd edition, 5.3). Raises DamagedImage at a wrong checksum of one."""
-    view, start = memoryview(data), 8
-    while start + 12 <= len(data):
-        end = start + 8 + int.from_bytes(view[start : start + 4])
-        if view[start + 4 : start + 8] == wanted and end + 4 <= len(data):
-            if zlib.crc32(view[start + 4 : end]) != int.from_bytes(view[end : end + 4]):
+    view = memoryview(data)
+    for kind, (start, end) in _png_layout(data):
+        if kind == wanted and end + 4 <= len(data):
+            if zlib.crc32(view[start - 4 : end]) != int.from_bytes(view[end : end + 4]):
                 raise DamagedImage(f"the PNG image is damaged: wrong checksum of its {wanted.decode()} chunk")
-            yield view[start + 8 : end]
+            yield view[start:end]
+
+
+def _png_layout(data: bytes) -> Iterator[tuple[bytes, tuple[int, int]]]:
+    """Type of each chunk, and where its body starts and ends."""
+    start = 8
+    while start + 12 <= len(data):
+        end = start + 8 + int.from_bytes(data[start : start + 4])
+        yield data[start + 4 : start + 8], (start + 8, end)
         start = end + 4
 
 

@@ -9,6 +9,8 @@ from multipart import content_disposition_unquote, parse_options_header
 DEFAULT_NAME: Final = "frame"
 # The longest file name that common file systems hold.
 MAX_NAME_LENGTH: Final = 255
+# RFC 8187 names these. Python knows more, of which some raise errors of their own or are no charsets at all.
+CHARSETS: Final = ("utf-8", "iso-8859-1")
 EXTENDED_NAME: Final = re.compile(
     r"filename\*\s*=\s*(?P<charset>[\w-]+)'[^']*'(?P<value>[^;\s]+)", re.ASCII | re.IGNORECASE
 )
@@ -36,12 +38,9 @@ def _plain_name(disposition: str) -> str:
 def _extended_name(disposition: str) -> str:
     """`filename*` of RFC 8187; browsers do not send it in forms, several HTTP libraries do."""
     found = EXTENDED_NAME.search(disposition)
-    if found is None:
+    if found is None or found["charset"].lower() not in CHARSETS:
         return ""
-    try:
-        return unquote(found["value"], encoding=found["charset"])
-    except LookupError:
-        return ""
+    return unquote(found["value"], encoding=found["charset"])
 
 
 def as_utf8(header: str | None) -> str | None:

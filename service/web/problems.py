@@ -189,7 +189,7 @@ def problem_response(error: BaseException, instance: str) -> JSONResponse:
 
 
 async def answer_roadcue_error(request: Request, error: Exception) -> JSONResponse:
-    """FastAPI's handler for our own errors; the path is that of a route, so there is nothing to quote in it."""
+    """FastAPI's handler for our own errors and unforeseen ones; the path is a route's: nothing to quote in it."""
     request.state.problem = kind_of(error).code
     return problem_response(error, request.scope["path"])
 

@@ -83,6 +83,9 @@ class RequestContext:
             await self._refuse(exchange, Draining("the process ends before this request is complete; send it again"))
         except Exception as error:
             logger.exception("the request failed", extra={"request_id": exchange.request_id, "path": exchange.path})
+            # Starlette answers what fails behind its routes, and raises it again.
+            if exchange.answered_s is not None:
+                return
             if exchange.status is not None:
                 raise
             await self._refuse(exchange, error)

@@ -13,11 +13,24 @@ from service.web.deadlines import Timeouts
 # What these ask for changes the meaning of a request, and is not to be had here.
 REFUSED_PARAMETERS: Final = ("sequence_id", "shared_memory_region")
 
-Parameters = dict[str, Any]
+# What JSON says in a few bytes is a hundred as Python objects: what is not wanted must not become any.
+Scalar = str | int | float | bool | None
 
 
 class _Part(BaseModel):
     model_config = ConfigDict(extra="ignore", frozen=True, strict=True)
+
+
+class Parameters(_Part):
+    """The parameters that mean something here, wherever they stand."""
+
+    timeout: Scalar = None
+    binary_data_output: Scalar = None
+    binary_data_size: Scalar = None
+    binary_data: Scalar = None
+    classification: Scalar = None
+    sequence_id: Scalar = None
+    shared_memory_region: Scalar = None
 
 
 class InputDocument(_Part):
@@ -65,7 +78,7 @@ def deadline_s(timeouts: Timeouts, header: str | None, document: InferenceDocume
 
     Raises InvalidInferenceRequest for a timeout that is no whole number of microseconds, or more than is allowed.
     """
-    timeout_us = (document.parameters or {}).get("timeout")
+    timeout_us = document.parameters.timeout if document.parameters else None
     if timeout_us is None or timeout_us == 0:
         return timeouts.deadline_s(header, started_s)
     limit_us = timeouts.max_ms * 1000
@@ -79,7 +92,7 @@ def deadline_s(timeouts: Timeouts, header: str | None, document: InferenceDocume
 
 def flag(parameters: Parameters | None, name: str) -> bool | None:
     """A parameter that is true or false, None where it is not given. Raises InvalidInferenceRequest."""
-    value = (parameters or {}).get(name)
+    value = getattr(parameters, name) if parameters else None
     if value is not None and not isinstance(value, bool):
         raise InvalidInferenceRequest(f"the parameter {name} is {value!r}; allowed: true or false")
     return value
@@ -87,7 +100,7 @@ def flag(parameters: Parameters | None, name: str) -> bool | None:
 
 def count(parameters: Parameters | None, name: str) -> int | None:
     """A parameter that counts something, None where it is not given. Raises InvalidInferenceRequest."""
-    value = (parameters or {}).get(name)
+    value = getattr(parameters, name) if parameters else None
     if value is not None and (not isinstance(value, int) or isinstance(value, bool) or value < 0):
         raise InvalidInferenceRequest(f"the parameter {name} is {value!r}; allowed: a whole number from 0")
     return value
@@ -95,5 +108,5 @@ def count(parameters: Parameters | None, name: str) -> int | None:
 
 def _refuse(parameters: Parameters | None) -> None:
     for name in REFUSED_PARAMETERS:
-        if (parameters or {}).get(name):
+        if parameters and getattr(parameters, name):
             raise InvalidInferenceRequest(f"the parameter {name} is not supported; a request brings all that it needs")

@@ -58,6 +58,8 @@ async def read_frames(
         raise InvalidInferenceRequest(f"the input {given.name} needs either data or the parameter binary_data_size")
     if size is None:
         frames = _from_json(given, limits)
+        # A client may take its time to end the body, and these take many times the memory of their text.
+        (given.data or []).clear()
     elif not behind_json:
         raise InvalidInferenceRequest(f"binary_data_size is {size}, but the header {HEADER_LENGTH} is missing")
     elif given.name == PIXELS:

@@ -23,14 +23,23 @@ from numpy.typing import NDArray
 from PIL import Image, ImageOps, PngImagePlugin
 
 from service.errors import DamagedImage, FrameError, TooManyPixels, UnsupportedImage
-from service.inference.decoding import MAX_JPEG_SCANS, FrameLimits, decode_at_least, decode_frame, resize
+from service.inference.decoding import (
+    MAX_JPEG_SCANS,
+    MAX_JPEG_SEGMENTS,
+    MAX_JPEG_STRAY_BYTES,
+    MAX_PNG_CHUNKS,
+    FrameLimits,
+    decode_at_least,
+    decode_frame,
+    resize,
+)
 
 Frame = NDArray[np.uint8]
 
 LIMITS = FrameLimits(max_pixels=1_000_000)
 ORIENTATION = 274
 
-# Pillow warns of broken EXIF and MPO blocks that it then leaves out.
+# Pillow warns of broken EXIF and MPO blocks that it then leaves out. pytest undoes what decoding does about it.
 pytestmark = pytest.mark.filterwarnings("ignore::UserWarning:PIL")
 
 
@@ -630,6 +639,72 @@ def test_jpeg_with_a_flood_of_scans_is_refused() -> None:
         decoded(flood, 60, 80)
 
 
+def segment(marker: int, body: bytes) -> bytes:
+    """One segment of a JPEG."""
+    return bytes([0xFF, marker]) + struct.pack(">H", len(body) + 2) + body
+
+
+@pytest.mark.parametrize(
+    "piece",
+    [segment(0xE1, b"Exif\0\0" + bytes(10)), segment(0xEA, b""), segment(0xFE, b""), b"\xff\xd0", b"\xff\xf0"],
+    ids=["EXIF", "application", "comment", "restart", "extension"],
+)
+def test_jpeg_with_a_flood_of_segments_is_refused(piece: bytes) -> None:
+    """A million of EXIF took Pillow minutes, each copying all before it; the last two kinds have no length."""
+    for count in (MAX_JPEG_SEGMENTS, 200_000):
+        with pytest.raises(UnsupportedImage, match=f"more segments before its pixels than the {MAX_JPEG_SEGMENTS}"):
+            decoded(JPEG[:2] + piece * count + JPEG[2:], 60, 80)
+
+
+@pytest.mark.parametrize("piece", [b"\xff", b"\0", b"\xff\0"], ids=["fill bytes", "junk", "escaped"])
+def test_jpeg_with_a_flood_of_bytes_between_its_segments_is_refused(piece: bytes) -> None:
+    start = JPEG.index(b"\xff\xdb")
+    padded = JPEG[:start] + piece * 1000 + JPEG[start:]
+    assert distance(decoded(padded, 60, 80), decoded(JPEG, 60, 80)) <= 1
+    with pytest.raises(DamagedImage, match="bytes or more between its segments"):
+        decoded(JPEG[:start] + piece * (MAX_JPEG_STRAY_BYTES + 1) + JPEG[start:], 60, 80)
+
+
+def test_jpeg_with_all_that_cameras_and_editors_write_decodes() -> None:
+    """A profile of 1 MB and a depth map of 6 MB in XMP, which makes about 120 segments, and a second picture."""
+    extended = b"".join(segment(0xE1, b"http://ns.adobe.com/xmp/extension/\0" + bytes(65_000)) for _ in range(100))
+    rich = encode(
+        gradient(60, 80),
+        "MPO",
+        quality=90,
+        save_all=True,
+        append_images=[Image.fromarray(gradient(60, 80))],
+        exif=with_orientation(1),
+        icc_profile=bytes(1_000_000),
+        xmp=bytes(60_000),
+        comment=b"a comment",
+    )
+    np.testing.assert_array_equal(decoded(rich[:2] + extended + rich[2:], 60, 80), decoded(JPEG, 60, 80))
+
+
+@pytest.mark.parametrize("kind", [b"abCd", b"IDAT"])
+def test_png_with_a_flood_of_chunks_is_refused(kind: bytes) -> None:
+    flood = chunk(kind, b"") * 100_000
+    for data in (
+        png(1, 8, 2, [bytes(4)], before=flood),
+        png(1, 8, 2, [bytes(4)], after=flood),
+    ):
+        with pytest.raises(UnsupportedImage, match=f"and {MAX_PNG_CHUNKS} are read"):
+            decoded(data, 8, 12)
+
+
+def test_png_whose_pixels_come_in_many_chunks_decodes() -> None:
+    """Four thousand of 1 KiB each."""
+    frame_HWC = noise(1000, 1300)
+    whole = encode(frame_HWC, "PNG", compress_level=0)
+    start = whole.index(b"IDAT") - 4
+    stream = zlib.compress(b"".join(b"\0" + row.tobytes() for row in frame_HWC), 0)
+    split = b"".join(chunk(b"IDAT", stream[place : place + 1024]) for place in range(0, len(stream), 1024))
+    data = whole[:start] + split + chunk(b"IEND", b"")
+    large = FrameLimits(1000 * 1300)
+    np.testing.assert_array_equal(decode_frame(data, 1000, 1300, large).frame_HWC, frame_HWC)
+
+
 def test_scan_markers_by_chance_behind_the_picture_do_not_count() -> None:
     """A phone appends its motion picture, whose bytes are as good as random."""
     tail = b"\xff\xda\x12\x34" * 1000
@@ -718,6 +793,19 @@ def test_damage_leaves_no_noise_on_stderr(data: bytes, capfd: pytest.CaptureFixt
         with contextlib.suppress(FrameError):
             decoded(bytes(changed), 15, 20)
     assert capfd.readouterr() == ("", "")
+
+
+def test_damaged_exif_leaves_no_lines_on_stderr() -> None:
+    """Pillow warns of each tag, and a warning is printed past any log format."""
+    tags = b"".join(struct.pack(">HHLL", 1000 + tag, 7, 60_000, 8) for tag in range(100))
+    exif = b"Exif\0\0MM\0*" + struct.pack(">LH", 8, 100) + tags
+    program = (
+        "import sys; from service.inference.decoding import FrameLimits, decode_frame;"
+        "print(decode_frame(sys.stdin.buffer.read(), 8, 12, FrameLimits()).source_width)"
+    )
+    data = encode(gradient(60, 80), "JPEG", exif=exif)
+    ran = subprocess.run([sys.executable, "-c", program], input=data, capture_output=True, timeout=120)
+    assert (ran.stdout, ran.stderr) == (b"80\n", b"")
 
 
 def test_photograph_equals_the_decode_of_pillow(street_photograph: Path) -> None:

@@ -1,10 +1,12 @@
 """The JSON of a request: what is refused, and with which place."""
 
+import tracemalloc
 from typing import Any
 
 import httpx
 import pytest
 
+from service.web.open_inference.documents import read_document
 from tests.service.web.open_inference.inference_requests import (
     pixel_request,
     refused,
@@ -44,7 +46,11 @@ async def test_bad_json_is_refused_with_its_place(client: httpx.AsyncClient, con
         ),
         ({"parameters": {"timeout": "soon"}}, "the parameter timeout is 'soon'; allowed: whole microseconds from 1"),
         ({"parameters": {"timeout": 10**12}}, "the parameter timeout is 1000000000000; allowed: whole microseconds"),
+        ({"parameters": {"timeout": True}}, "the parameter timeout is True; allowed: whole microseconds"),
+        ({"parameters": {"timeout": 1.5}}, "the parameter timeout is 1.5; allowed: whole microseconds"),
+        ({"parameters": {"timeout": [1]}}, "the JSON of the request cannot be used: parameters.timeout"),
         ({"parameters": {"sequence_id": 3}}, "the parameter sequence_id is not supported"),
+        ({"parameters": {"sequence_id": "a"}}, "the parameter sequence_id is not supported"),
     ],
 )
 async def test_what_cannot_be_asked_for_is_refused(
@@ -52,3 +58,22 @@ async def test_what_cannot_be_asked_for_is_refused(
 ) -> None:
     status, error = await refused(client, json=pixel_request(**changed))
     assert (status, message in error) == (400, True), error
+
+
+def test_what_is_not_wanted_of_a_request_becomes_no_python_objects() -> None:
+    """1.2 MB of JSON that would be 24 MB of empty lists, held while the tensors behind it come in."""
+    idle = '{"binary_data_size": 288, "mine": [' + "[]," * 100_000 + "[]]}"
+    text = f"""{{
+        "inputs": [{{"name": "frames", "shape": [1, 8, 12, 3], "datatype": "UINT8", "parameters": {idle}}}],
+        "outputs": [{{"name": "evidence", "parameters": {idle}}}],
+        "parameters": {idle},
+        "mine": {idle}
+    }}""".encode()
+    tracemalloc.start()
+    try:
+        document = read_document(text)
+        _, peak_bytes = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert document.inputs[0].name == "frames"
+    assert peak_bytes < 100_000

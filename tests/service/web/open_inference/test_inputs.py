@@ -6,9 +6,13 @@ import struct
 from typing import Any
 
 import httpx
+import numpy as np
 import pytest
 
-from service.web.open_inference.body import HEADER_LENGTH
+from service.web.open_inference.body import HEADER_LENGTH, InferenceBody
+from service.web.open_inference.documents import InputDocument
+from service.web.open_inference.inputs import read_frames
+from service.web.uploads import UploadLimits
 from tests.service.conftest import OpenClient, encoded
 from tests.service.web.open_inference.inference_requests import (
     INFER,
@@ -88,6 +92,27 @@ async def test_bytes_that_do_not_add_up_are_refused(
 ) -> None:
     status, error = await refused(client, **request_)
     assert (status, message in error) == (400, True), error
+
+
+class SlowBody(InferenceBody):
+    """A body that is not at its end yet; it notes what its input still holds by then."""
+
+    def __init__(self, given: InputDocument) -> None:
+        self._given = given
+        self.held: list[Any] | None = None
+
+    async def end(self) -> None:
+        self.held = self._given.data
+
+
+@pytest.mark.parametrize("data", [[1, 2, 3], [[[[1, 2, 3]]]]], ids=["flat", "nested"])
+async def test_numbers_of_json_are_dropped_before_the_end_of_the_body_is_awaited(data: list[Any]) -> None:
+    """They take many times the memory of their text, and the client decides when it ends."""
+    given = InputDocument(name="frames", shape=[1, 1, 1, 3], datatype="UINT8", data=data)
+    body = SlowBody(given)
+    (frame,) = await read_frames(given, body, UploadLimits(1024, 1024, 1, 1.0), behind_json=True)
+    assert np.array_equal(frame, [[[1, 2, 3]]])
+    assert not body.held
 
 
 @pytest.mark.parametrize("text", ["kein Bild", 7, None])
