@@ -7,6 +7,7 @@ from collections.abc import Callable
 from typing import Any, Final
 from weakref import ref
 
+import httptools
 import uvicorn
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol, RequestResponseCycle
 
@@ -19,6 +20,7 @@ from service.web.server_timing import ServerTiming
 
 CONTINUE: Final = b"HTTP/1.1 100 Continue\r\n\r\n"
 MAX_HEAD_BYTES: Final = 64 * 1024
+FIELD_MARK_BYTES: Final = len(": \r\n")
 # What one connection may send before the application takes it: as much as uvloop reads at once.
 READ_AHEAD_BYTES: Final = 256 * 1024
 
@@ -92,7 +94,11 @@ class BoundedProtocol(HttpToolsProtocol):
     _head_is_open = False
     _head_bytes = 0
     _is_arriving = False
+    # Bytes read since a header or a piece of a body ended: of a field, a chunk's size or a trailer without end.
+    _pending_bytes = 0
+    _is_pending = False
     _lateness: asyncio.TimerHandle | None = None
+    _unread: asyncio.TimerHandle | None = None
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         """Somebody connects; uvicorn would wait for the first request without end."""
@@ -105,6 +111,7 @@ class BoundedProtocol(HttpToolsProtocol):
         super().connection_lost(exc)
         self._unset_keepalive_if_required()
         self._stop_waiting()
+        self._stop_watching()
         self.is_lost = True
         if self.tell_left:
             self.tell_left()
@@ -112,9 +119,21 @@ class BoundedProtocol(HttpToolsProtocol):
     def on_message_begin(self) -> None:
         """A request begins."""
         super().on_message_begin()
-        self._head_is_open, self._head_bytes, self._is_arriving = True, 0, True
+        self._head_is_open, self._is_arriving = True, True
+        self._head_bytes = self._pending_bytes = 0
         self._began_s = time.monotonic()
         self._stop_waiting()
+
+    def on_url(self, url: bytes) -> None:
+        """A piece of its target."""
+        self._count_head(len(url))
+        super().on_url(url)
+
+    def on_header(self, name: bytes, value: bytes) -> None:
+        """A field of its header; nobody asks for a chunked body's trailer."""
+        if self._head_is_open:
+            self._count_head(len(name) + len(value) + FIELD_MARK_BYTES)
+            super().on_header(name, value)
 
     def on_message_complete(self) -> None:
         """All of a request is there."""
@@ -124,7 +143,7 @@ class BoundedProtocol(HttpToolsProtocol):
 
     def on_headers_complete(self) -> None:
         """Its header is complete."""
-        self._head_is_open = False
+        self._head_is_open = self._is_pending = False
         super().on_headers_complete()
         cycle: Any = self.cycle
         self.scope["extensions"] = {EXTENSION: {CONNECTION: RequestClient(self, cycle)}}
@@ -137,9 +156,14 @@ class BoundedProtocol(HttpToolsProtocol):
         if cycle.response_complete:  # else another request has begun behind the one answered
             cycle.body = b""
         super().on_response_complete()
+        if self._is_arriving:
+            self._wait_for_rest()  # the next request's header, while this one was answered
+        if self.transport.is_closing():
+            self._watch_reader()
 
     def on_body(self, body: bytes) -> None:
         """Some of its body is there; uvicorn would stop and start reading within every larger frame, and copy it."""
+        self._is_pending = False
         cycle: Any = self.cycle
         if cycle.response_complete:
             return
@@ -154,20 +178,43 @@ class BoundedProtocol(HttpToolsProtocol):
         cycle.message_event.set()
 
     def data_received(self, data: bytes) -> None:
-        """Count what belongs to nothing but an unfinished header; the parser would collect it without end."""
-        was_open = self._head_is_open
+        """Count what only prolongs an unfinished header or trailer; the parser would collect it without end."""
+        self._is_pending = True
         super().data_received(data)
         if self._is_arriving:
             self._wait_for_rest()
         elif self._is_answered() and self.timeout_keep_alive_task is None:
             self._close_when_idle()  # only line feeds between requests came
-        self._head_bytes += len(data) if was_open and self._head_is_open else 0
-        if self._head_bytes > MAX_HEAD_BYTES and not self.transport.is_closing():
-            self._refuse(HEADER_TOO_LARGE, f"the request's header holds more than {MAX_HEAD_BYTES} bytes")
+        self._pending_bytes = self._pending_bytes + len(data) if self._is_pending and self._is_arriving else 0
+        if self._pending_bytes > MAX_HEAD_BYTES and not self.transport.is_closing():
+            self._refuse_header()
 
     def send_400_response(self, msg: str) -> None:
-        """Refuse what is no HTTP."""
-        self._refuse(BAD_REQUEST, msg)
+        """Refuse what is no HTTP, or has too long a header."""
+        if self._head_bytes > MAX_HEAD_BYTES:
+            self._refuse_header()
+        else:
+            self._refuse(BAD_REQUEST, msg)
+
+    def pause_writing(self) -> None:
+        """More of a reply waits to be read than is good."""
+        super().pause_writing()
+        self._watch_reader()
+
+    def resume_writing(self) -> None:
+        """It is read; a connection that is closed stays watched until the rest is."""
+        super().resume_writing()
+        if not self.transport.is_closing():
+            self._stop_watching()
+
+    def timeout_keep_alive_handler(self) -> None:
+        """Close a connection on which no request comes; who is still reading a reply may finish."""
+        self._close()
+
+    def _count_head(self, size: int) -> None:
+        self._head_bytes += size
+        if self._head_bytes > MAX_HEAD_BYTES:
+            raise httptools.HttpParserError("the header is too large")  # the parser stops and asks for a refusal
 
     def _is_answered(self) -> bool:
         cycle: Any = self.cycle
@@ -187,12 +234,44 @@ class BoundedProtocol(HttpToolsProtocol):
         self._lateness = None
 
     def _on_late(self) -> None:
+        self._lateness = None
         if self.transport.is_closing() or not self._is_answered():
             return  # the application reads the body, and refuses one that is late itself
         if self._head_is_open:
             seconds = f"{self.config.upload_timeout_s:g} seconds"
             self._refuse(PROBLEMS[UploadTimeout], f"the request's header did not arrive within {seconds}")
+        self._close()
+
+    def _watch_reader(self) -> None:
+        # A transport that is closed waits without end for its last bytes to be read.
+        if self._unread is None and not self.is_lost:
+            self._look_again(self.transport.get_write_buffer_size())
+
+    def _look_again(self, unread_bytes: int) -> None:
+        self._unread = self.loop.call_later(self.timeout_keep_alive, self._on_unread, unread_bytes)
+
+    def _on_unread(self, before_bytes: int) -> None:
+        unread_bytes = self.transport.get_write_buffer_size()
+        if unread_bytes < before_bytes:  # slow, but reading
+            self._look_again(unread_bytes)
+        else:
+            self.transport.abort()
+
+    def _stop_watching(self) -> None:
+        if self._unread:
+            self._unread.cancel()
+        self._unread = None
+
+    def _close(self) -> None:
         self.transport.close()
+        self._watch_reader()
+
+    def _refuse_header(self) -> None:
+        cycle: Any = self.cycle
+        if self._head_is_open or not cycle.response_started:
+            self._refuse(HEADER_TOO_LARGE, f"the request's header holds more than {MAX_HEAD_BYTES} bytes")
+        else:
+            self._close()  # the reply is under way already, and this is its trailer
 
     def _refuse(self, kind: ProblemKind, detail: str) -> None:
         """Answer what never became a request for the application, with the headers and in the metrics of all others."""
@@ -207,7 +286,7 @@ class BoundedProtocol(HttpToolsProtocol):
         }
         lines = [f"HTTP/1.1 {kind.status} {kind.title}", *(f"{name}: {value}" for name, value in headers.items())]
         self.transport.write("\r\n".join([*lines, "", ""]).encode() + body)
-        self.transport.close()
+        self._close()
         metrics = self.config.metrics
         metrics.begin_request()
         metrics.count_request(UNMATCHED, "other", kind.status, now_s - self._began_s)

@@ -55,10 +55,10 @@ def refuse_new_connections(listener: socket.socket) -> None:
 
 
 def accepted(listener: socket.socket) -> list[socket.socket]:
-    """The connections that wait in the listener's queue, without waiting for more."""
+    """The connections that wait in the listener's queue, without waiting for more; another look may find the rest."""
     listener.setblocking(False)
     connections: list[socket.socket] = []
-    with contextlib.suppress(BlockingIOError):
+    with contextlib.suppress(OSError):  # the queue is empty, somebody has left, or no file descriptor is free
         while True:
             connections.append(listener.accept()[0])
     return connections

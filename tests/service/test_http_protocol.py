@@ -2,12 +2,14 @@
 
 import asyncio
 import socket
+from collections.abc import Iterator
 from typing import Any, cast
 
 import pytest
 import uvicorn
+from uvicorn.server import ServerState
 
-from service.http_protocol import CONTINUE, BoundedProtocol, ServerConfiguration, WholeReplies
+from service.http_protocol import CONTINUE, MAX_HEAD_BYTES, BoundedProtocol, ServerConfiguration, WholeReplies
 from service.telemetry import Metrics
 from service.web.client_connection import connection_of
 
@@ -31,6 +33,12 @@ class Transport:
 
     def is_closing(self) -> bool:
         return self.closed
+
+    def get_extra_info(self, name: str) -> None:
+        """It has no addresses."""
+
+    def get_write_buffer_size(self) -> int:
+        return 0
 
 
 @pytest.fixture
@@ -74,6 +82,7 @@ class Echo:
 
     def __init__(self) -> None:
         self.knew: list[bool] = []
+        self.headers: list[tuple[bytes, bytes]] = []
         self.left = asyncio.Event()
 
     async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
@@ -84,6 +93,7 @@ class Echo:
         while (message := await receive()).get("more_body"):
             body += message["body"]
         body += message["body"]
+        self.headers = list(scope["headers"])
         if scope["path"] == "/wait":
             connection.when_left(self.left.set)
             await self.left.wait()
@@ -105,20 +115,66 @@ class Refusing:
         await send({"type": "http.response.body", "body": b"no"})
 
 
+class Late:
+    """Answers once the gate is open."""
+
+    def __init__(self) -> None:
+        self.gate = asyncio.Event()
+
+    async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
+        await self.gate.wait()
+        await send({"type": "http.response.start", "status": 200, "headers": [(b"content-length", b"2")]})
+        await send({"type": "http.response.body", "body": b"ok"})
+
+
+class Large:
+    """Answers with more than sockets hold, piece by piece, and knows when the connection is over."""
+
+    PIECE, PIECES = bytes(2**20), 24
+
+    def __init__(self) -> None:
+        self.left = asyncio.Event()
+
+    async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
+        connection = connection_of(scope)
+        assert connection is not None
+        connection.when_left(self.left.set)
+        pieces = 1 if scope["path"] == "/one" else self.PIECES
+        piece = self.PIECE * (self.PIECES // pieces)
+        headers = [(b"content-length", b"%d" % (pieces * len(piece)))]
+        await send({"type": "http.response.start", "status": 200, "headers": headers})
+        for left in reversed(range(pieces)):
+            await send({"type": "http.response.body", "body": piece, "more_body": left > 0})
+
+
+def configured(app: Any, upload_timeout_s: float = 60.0, keep_alive_s: int = 60) -> ServerConfiguration:
+    """The configuration of a server that runs nothing but the application."""
+    configuration = ServerConfiguration(
+        app,
+        http=BoundedProtocol,
+        lifespan="off",
+        log_config=None,
+        timeout_keep_alive=keep_alive_s,
+        timeout_graceful_shutdown=5,
+    )
+    configuration.upload_timeout_s, configuration.metrics = upload_timeout_s, Metrics()
+    return configuration
+
+
 class Served:
     """An application behind the protocol, and a plain connection to it."""
 
-    def __init__(self, app: Echo | Refusing) -> None:
-        configuration = ServerConfiguration(cast(Any, app), http=BoundedProtocol, lifespan="off", log_config=None)
-        configuration.upload_timeout_s, configuration.metrics = 60.0, Metrics()
-        self._server = uvicorn.Server(configuration)
+    def __init__(self, app: Any, **limits: Any) -> None:
+        self._server = uvicorn.Server(configured(app, **limits))
         self._listener = socket.create_server(("127.0.0.1", 0))
 
     async def __aenter__(self) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
         self._task = asyncio.create_task(self._server.serve([self._listener]))
-        return await asyncio.open_connection(*self._listener.getsockname())
+        reader, self._writer = await asyncio.open_connection(*self._listener.getsockname())
+        return reader, self._writer
 
     async def __aexit__(self, *_: object) -> None:
+        self._writer.close()
         self._server.should_exit = True
         await self._task
 
@@ -166,3 +222,133 @@ async def test_body_of_a_request_refused_unread_is_let_go_of() -> None:
         assert await answer_of(reader) == b"no"
         assert app.cycle.body == b""
         writer.close()
+
+
+async def test_header_that_drips_behind_a_slow_request_is_a_408() -> None:
+    """Its time is over while the request before it is answered; it has as long again, and not for ever."""
+    app = Late()
+    async with asyncio.timeout(30), Served(app, upload_timeout_s=0.1) as (reader, writer):
+        writer.write(b"GET / HTTP/1.1\r\nHost: a\r\n\r\n")
+        await asyncio.sleep(0.05)
+        writer.write(b"GET / HT")
+        await asyncio.sleep(0.3)
+        app.gate.set()
+        assert await answer_of(reader) == b"ok"
+        assert (await reader.readline()).startswith(b"HTTP/1.1 408 ")
+        assert b"upload_timeout" in await reader.read()
+
+
+CHUNKED = b"POST / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n5\r\nframe\r\n"
+
+
+async def test_trailer_of_a_body_is_no_header() -> None:
+    app = Echo()
+    async with Served(app) as (reader, writer):
+        writer.write(CHUNKED + b"0\r\nX-Late: 1\r\n\r\n")
+        assert await answer_of(reader) == b"frame"
+    assert [name for name, _ in app.headers] == [b"host", b"transfer-encoding"]
+
+
+# The last byte is the one too many: nothing is left unread that would reset the connection.
+MANY_LINES = b"0\r\n" + (b"X-Late: 1\r\n" * 6000)[: MAX_HEAD_BYTES - 2]
+ONE_LINE = b"0\r\nX-Late: " + b"x" * (MAX_HEAD_BYTES - 10)
+
+
+@pytest.mark.parametrize("trailer", [MANY_LINES, ONE_LINE], ids=["many lines", "one line"])
+async def test_endless_trailer_is_a_431(trailer: bytes) -> None:
+    app = Echo()
+    async with asyncio.timeout(30), Served(app) as (reader, writer):
+        writer.write(CHUNKED)
+        while not app.knew:
+            await asyncio.sleep(0.005)
+        writer.write(trailer)
+        assert (await reader.readline()).startswith(b"HTTP/1.1 431 ")
+        assert b"header_too_large" in await reader.read()
+
+
+async def test_endless_trailer_of_a_request_that_is_answered_ends_the_connection() -> None:
+    app = Refusing()
+    async with asyncio.timeout(30), Served(app) as (reader, writer):
+        writer.write(CHUNKED)
+        assert await answer_of(reader) == b"no"
+        writer.write(MANY_LINES)
+        assert await reader.read() == b""
+
+
+async def test_many_small_chunks_are_no_trailer() -> None:
+    """More than a header's bytes of sizes, each read on its own, with a piece of body behind it."""
+    app = Echo()
+    async with asyncio.timeout(30), Served(app) as (reader, writer):
+        writer.write(CHUNKED)
+        for _ in range(5):
+            for piece in (b"1;" + b"x" * 16_000, b"\r\n", b"y\r\n"):
+                writer.write(piece)
+                await asyncio.sleep(0.01)
+        writer.write(b"0\r\n\r\n")
+        assert await answer_of(reader) == b"frameyyyyy"
+
+
+@pytest.fixture
+def connection(transport: Transport) -> Iterator[BoundedProtocol]:
+    """A connection to an application, fed by hand."""
+    loop = asyncio.new_event_loop()
+    protocol = BoundedProtocol(configured(Echo()), ServerState(), {}, loop)
+    protocol.connection_made(cast(asyncio.Transport, transport))
+    yield protocol
+    protocol.connection_lost(None)
+    loop.close()
+
+
+FIELD = b"X: " + b"x" * 1000 + b"\r\n"
+TOO_LARGE = {
+    "target": b"GET /%b HTTP/1.1\r\nHost: a\r\n\r\n" % (b"x" * 200_000),
+    "field": b"GET / HTTP/1.1\r\nHost: a\r\nX: %b\r\n\r\n" % (b"x" * 200_000),
+    "fields": b"GET / HTTP/1.1\r\nHost: a\r\n%b\r\n" % (FIELD * 200),
+    "empty fields": b"GET / HTTP/1.1\r\nHost: a\r\n%b\r\n" % (b"X: \r\n" * 40_000),
+    "sum": b"GET /%b HTTP/1.1\r\nHost: a\r\n%b\r\n" % (b"x" * 35_000, FIELD * 35),
+}
+
+
+@pytest.mark.parametrize("head", TOO_LARGE.values(), ids=TOO_LARGE)
+def test_whole_header_that_is_too_large_is_a_431(
+    connection: BoundedProtocol, transport: Transport, head: bytes
+) -> None:
+    """It comes in one read and is complete: nothing of it is ever unfinished. The application does not see it."""
+    connection.data_received(head)
+    assert b"".join(transport.written).startswith(b"HTTP/1.1 431 ")
+    assert transport.closed
+    assert connection.cycle is None
+
+
+def test_header_that_is_too_large_is_unfinished_in_its_first_read(
+    connection: BoundedProtocol, transport: Transport
+) -> None:
+    connection.data_received(TOO_LARGE["field"][:100_000])
+    assert b"".join(transport.written).startswith(b"HTTP/1.1 431 ")
+
+
+# The loop that serves: its transports, once closed, wait without end for their last bytes to be read.
+ON_UVLOOP = pytest.mark.parametrize("anyio_backend", [("asyncio", {"use_uvloop": True})], ids=["uvloop"])
+
+
+@ON_UVLOOP
+@pytest.mark.parametrize("path", ["/one", "/many"])
+@pytest.mark.parametrize("field", [b"", b"Connection: close\r\n"])
+async def test_who_never_reads_its_reply_is_cut_off(path: str, field: bytes) -> None:
+    app = Large()
+    async with asyncio.timeout(30), Served(app, keep_alive_s=1) as (_, writer):
+        writer.write(b"GET %b HTTP/1.1\r\nHost: a\r\n%b\r\n" % (path.encode(), field))
+        await app.left.wait()
+
+
+@ON_UVLOOP
+@pytest.mark.parametrize("path", ["/one", "/many"])
+async def test_who_reads_slowly_has_all_of_its_reply(path: str) -> None:
+    """It takes three times as long as a connection may idle."""
+    app = Large()
+    async with asyncio.timeout(30), Served(app, keep_alive_s=1) as (reader, writer):
+        writer.write(b"GET %b HTTP/1.1\r\nHost: a\r\n\r\n" % path.encode())
+        await reader.readuntil(b"\r\n\r\n")
+        for _ in range(12):
+            await reader.readexactly(2 * len(app.PIECE))
+            await asyncio.sleep(0.25)

@@ -1,8 +1,10 @@
 """The listening socket: nobody who has connected is lost when it closes."""
 
+import errno
 import socket
 import sys
 from contextlib import closing
+from typing import cast
 
 import pytest
 
@@ -24,3 +26,26 @@ def test_port_that_is_about_to_close_loses_nobody_who_has_connected() -> None:
             with closing(waiting[0]) as connection:
                 connection.settimeout(30)
                 assert connection.recv(100) == b"a request"
+
+
+class Exhausted:
+    """A listener with one connection; for the next there is no file descriptor, and then there is."""
+
+    def __init__(self, *connections: socket.socket) -> None:
+        self._left: list[socket.socket | int] = [connections[0], errno.EMFILE, *connections[1:], errno.EAGAIN]
+
+    def setblocking(self, flag: bool) -> None:
+        assert not flag
+
+    def accept(self) -> tuple[socket.socket, None]:
+        if isinstance(found := self._left.pop(0), int):
+            raise OSError(found, "")
+        return found, None
+
+
+def test_connection_without_a_file_descriptor_is_found_by_the_next_look() -> None:
+    one, other = socket.socketpair()
+    with one, other:
+        listener = cast(socket.socket, Exhausted(one, other))
+        assert accepted(listener) == [one]
+        assert accepted(listener) == [other]

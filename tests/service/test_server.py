@@ -1,9 +1,11 @@
 """The real process: signals, drain, sockets."""
 
 import contextlib
+import itertools
 import json
 import os
 import re
+import resource
 import signal
 import socket
 import subprocess
@@ -94,6 +96,27 @@ def test_sigint_ends_without_the_drain_wait(start_server: StartServer) -> None:
     server = start_server("--drain-seconds", "3600").ready()
     server.process.send_signal(signal.SIGINT)
     assert server.wait() == 0
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="only Linux limits another process")
+def test_sigterm_without_a_free_file_descriptor_ends_in_order(start_server: StartServer, red_png: bytes) -> None:
+    """What is connected is answered, and the process ends with code 0."""
+    server = start_server("--drain-seconds", "0").ready()
+    with closing(connect(server)) as connection:
+        for _ in range(2):  # Pillow loads its formats with the first frame
+            connection.sendall(RAW_HEAD % len(red_png) + red_png)
+            assert received(connection, until=b"}}").startswith(b"HTTP/1.1 200 OK")
+        connection.sendall(RAW_HEAD % len(red_png) + red_png[:10])
+        taken = {int(file.name) for file in Path(f"/proc/{server.process.pid}/fd").iterdir()}
+        free = next(number for number in itertools.count() if number not in taken)
+        resource.prlimit(server.process.pid, resource.RLIMIT_NOFILE, (free, free))
+        server.process.send_signal(signal.SIGTERM)
+        server.wait_for_line("draining")
+        connection.sendall(red_png[10:])
+        assert received(connection).startswith(b"HTTP/1.1 200 OK")
+    assert server.wait() == 0
+    assert "ended" in server.lines[-1]
+    assert not any("Traceback" in line for line in server.lines)
 
 
 def test_upload_that_runs_at_sigint_is_finished(server: ServerProcess, red_png: bytes) -> None:
