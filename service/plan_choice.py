@@ -60,7 +60,7 @@ def load_with_plan(
     if given:
         return LoadedModel(detector, given)
     execution = chosen_execution(settings, detector, load, is_ending)
-    if _session_parts(execution.plan) != (_threads(settings), detector.session.cuda_graphs):
+    if _session_parts(execution.plan) != _opened_parts(settings, detector):
         detector = load(pinned(settings, execution.plan))
     return LoadedModel(detector, execution)
 
@@ -164,7 +164,7 @@ class _PlanOpener:
 
     def __init__(self, settings: Settings, detector: Detector, load: Load) -> None:
         self._settings, self._load = settings, load
-        self._detectors = {(_threads(settings), detector.session.cuda_graphs): detector}
+        self._detectors = {_opened_parts(settings, detector): detector}
 
     def open(self, plan: ExecutionPlan) -> Scheduler:
         """A scheduler with room for what keeps the plan busy."""
@@ -179,8 +179,9 @@ def _session_parts(plan: ExecutionPlan) -> tuple[int, bool]:
     return plan.threads_per_worker, plan.cuda_graphs
 
 
-def _threads(settings: Settings) -> int:
-    return settings.threads_per_worker or 1
+def _opened_parts(settings: Settings, detector: Detector) -> tuple[int, bool]:
+    """The same of a session that was opened by the settings, before there was a plan."""
+    return settings.threads_per_worker or 1, detector.session.cuda_graphs
 
 
 def _from_file(path: Path, settings: Settings, detector: Detector) -> Execution | None:

@@ -32,7 +32,7 @@ class FrameSizes:
 
     full: Size
     smallest_scale: float
-    full_size_from: float
+    full_size_from_epoch: float
 
     @classmethod
     def of(cls, configuration: TrainingConfiguration) -> "FrameSizes":
@@ -42,7 +42,7 @@ class FrameSizes:
 
     def at(self, seed: int, epoch: int, batch: int, batches: int) -> Size:
         """Of one of an epoch's `batches`, a function of the arguments alone; smaller sides are multiples of 32."""
-        if epoch + batch / batches >= self.full_size_from or self.smallest_scale == 1:
+        if epoch + batch / batches >= self.full_size_from_epoch or self.smallest_scale == 1:
             return self.full
         scale = np.random.default_rng((seed, epoch, batch)).uniform(self.smallest_scale, 1)
         height, width = (max(_STRIDE, round(scale * side / _STRIDE) * _STRIDE) for side in self.full)

@@ -33,7 +33,7 @@ def plain_stem(name: str) -> str:
     >>> plain_stem("labels/google_0230_jpg.rf.2eca2885beb1007aa989acf0fec36b4c.txt")
     'google_0230_jpg'
     """
-    return re.sub(r"\.rf\.[0-9A-Za-z]{6,}$", "", Path(name).stem)
+    return Path(without_copy(name)).stem
 
 
 def without_copy(name: str) -> str:

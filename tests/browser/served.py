@@ -2,7 +2,6 @@
 
 import socket
 import threading
-import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
@@ -13,10 +12,9 @@ from service.app import create_app, detector_of
 from service.inference.detector import Detector
 from service.server import configuration
 from service.settings import Settings
+from tests.service.server_process import wait_for
 
 Load = Callable[[Settings], Detector]
-
-PATIENCE_S = 30
 
 
 @contextmanager
@@ -30,16 +28,9 @@ def served(settings: Settings, load: Load = detector_of, port: int = 0, until_re
     url = f"http://127.0.0.1:{listener.getsockname()[1]}/"
     try:
         if until_ready:
-            _wait_until_ready(url)
+            wait_for(lambda: httpx.get(f"{url}health/ready").status_code == httpx.codes.OK)
         yield url
     finally:
         server.should_exit = True
         thread.join()
         listener.close()
-
-
-def _wait_until_ready(url: str) -> None:
-    deadline = time.monotonic() + PATIENCE_S
-    while (answer := httpx.get(f"{url}health/ready")).status_code != httpx.codes.OK:
-        assert time.monotonic() < deadline, answer.text
-        time.sleep(0.02)
