@@ -300,7 +300,7 @@ class FrameQueue(Generic[Result]):
         if left_s < needed_s:
             raise _too_late(left_s, self.frame_pace)
         ahead_s = self._seconds_to_empty()
-        if self._encoded and left_s < ahead_s + needed_s:
+        if self._waiting() and left_s < ahead_s + needed_s:
             raise self._full(
                 f"{self._waiting()} frames wait and {self._running} are in work, for about {_ms(ahead_s)} ms, and the "
                 f"deadline is in {_ms(left_s)} ms"

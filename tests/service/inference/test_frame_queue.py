@@ -241,6 +241,15 @@ def test_decoded_frames_keep_their_places(queue: Queue) -> None:
     queue.submit([b"e", b"f"])
 
 
+def test_request_behind_decoded_frames_alone_is_refused_at_once_too(queue: Queue) -> None:
+    """Decoders that keep up leave nobody encoded: two frames at 0.25 s and one of 0.5 are 1 second, not 0.9."""
+    decoded(queue, b"a", b"b")
+    measured(queue, frame_s=0.5, interval_s=0.25)
+    with pytest.raises(QueueFull, match="2 frames wait and 0 are in work, for about 500 ms"):
+        queue.submit([b"c"], deadline_s=0.9)
+    queue.submit([b"c"], deadline_s=1.1)
+
+
 def test_cancelled_and_expired_frames_leave_the_batch_before_it_runs(queue: Queue, clock: Clock) -> None:
     (left,) = decoded(queue, b"left")
     assert left.cancel()
