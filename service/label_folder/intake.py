@@ -101,10 +101,8 @@ class Intake:
             self._new[image] = frame.data
 
     def _score_again(self, image: str, frame: UncertainFrame) -> None:
-        """A newer model's scores take the place of an older one's while nobody has answered."""
-        old = self._tables.scores.rows.get(image, {})
-        same_model = (old.get("model"), old.get("model_version")) == (frame.model, frame.model_version)
-        if not same_model and self._unanswered(image):
+        """The newest scores count while nobody has answered: a model trained again may keep its name and version."""
+        if self._unanswered(image):
             self._tables.know(frame.probabilities)
             self._tables.scores.rows[image] = _score_row(image, frame)
 

@@ -65,6 +65,24 @@ def test_a_newer_model_scores_again_what_nobody_has_answered(folder: LabelFolder
     assert [row["model_version"] for row in rows(folder.path, "scores.csv")] == [version]
 
 
+def test_a_model_of_the_same_name_and_version_scores_again_too(folder: LabelFolder) -> None:
+    """Whoever trains again need not give it another version."""
+    folder.keep([uncertain("a", 0.9)], ROOMY)
+    trained_again = uncertain("a", 0.2, probabilities={"car": 0.45, "sign": 0.02})
+    assert folder.keep([trained_again], ROOMY) == ["known"]
+    (scores,) = rows(folder.path, "scores.csv")
+    assert (scores["car"], scores["sign"], scores["distance"]) == ("0.45", "0.02", "0.2000")
+
+
+def test_a_known_frame_with_the_same_scores_writes_nothing(folder: LabelFolder) -> None:
+    """A replaced file would be another inode."""
+    folder.keep([uncertain("a")], ROOMY)
+    tables = [folder.path / name for name in ("labels.csv", "scores.csv")]
+    before = [table.stat().st_ino for table in tables]
+    assert folder.keep([uncertain("a")], ROOMY) == ["known"]
+    assert [table.stat().st_ino for table in tables] == before
+
+
 def test_a_full_folder_keeps_the_most_uncertain(folder: LabelFolder) -> None:
     """Of five frames with room for three; the newcomer stays out where it is the least uncertain itself."""
     frames = [uncertain(f"at {far}", far) for far in (0.5, 0.9, 0.1, 0.8, 0.3)]
