@@ -131,7 +131,7 @@ def candidate_plans(cpus: int, on_gpu: bool, pins: Pins = NO_PINS) -> list[Execu
     >>> [(p.inference_workers, p.threads_per_worker, p.largest_batch) for p in candidate_plans(4, on_gpu=False)]
     [(4, 1, 1), (2, 2, 1), (1, 4, 1), (4, 4, 8)]
     """
-    plans = _plans_on_gpu(cpus) if on_gpu else _plans_on_cpu(cpus)
+    plans = _plans_on_gpu(cpus) if on_gpu else _plans_on_cpu(cpus, pins.threads_per_worker)
     batched = None if pins.max_batch_frames is None else pins.max_batch_frames > 1
     return list(dict.fromkeys(pins.on(plan) for plan in plans if batched in (None, plan.batched)))
 
@@ -193,11 +193,10 @@ def in_words(plan: ExecutionPlan) -> str:
     return f"{workers}{batches} x {threads}{', CUDA graphs' if plan.cuda_graphs else ''}"
 
 
-def _plans_on_cpu(cpus: int) -> Iterator[ExecutionPlan]:
-    threads = 1
-    while threads <= min(cpus, MOST_THREADS):
-        yield ExecutionPlan(cpus // threads, threads)
-        threads *= 2
+def _plans_on_cpu(cpus: int, pinned_threads: int | None) -> Iterator[ExecutionPlan]:
+    thread_counts = [2**power for power in range(min(cpus, MOST_THREADS).bit_length())]
+    for threads in [pinned_threads] if pinned_threads else thread_counts:
+        yield ExecutionPlan(max(1, cpus // threads), threads)
     yield ExecutionPlan(cpus, cpus, batch_sizes(BATCHES_ON_CPU))
 
 

@@ -1,5 +1,9 @@
 """Plans worth measuring, and the choice between them."""
 
+from dataclasses import replace
+
+import pytest
+
 from service.inference.execution import ExecutionPlan
 from service.inference.tuning import (
     Choice,
@@ -140,6 +144,18 @@ def test_pinned_parts_stand_in_every_candidate() -> None:
     assert candidate_plans(2, False, Pins(max_batch_frames=4)) == [ExecutionPlan(2, 2, (1, 2, 4))]
     assert candidate_plans(8, True, Pins(max_batch_frames=1)) == [ExecutionPlan(8), ExecutionPlan(8, cuda_graphs=True)]
     assert candidate_plans(8, True, Pins(max_batch_frames=1, cuda_graphs=True)) == [ExecutionPlan(8, cuda_graphs=True)]
+
+
+@pytest.mark.parametrize(("threads", "workers"), [(1, 4), (2, 2), (3, 1), (4, 1), (8, 1)])
+def test_pinned_threads_share_the_cpus_out_too(threads: int, workers: int) -> None:
+    """On 4 CPUs; what is pinned beside them stays as it is."""
+    pins = Pins(threads_per_worker=threads)
+    assert candidate_plans(4, False, pins) == [
+        ExecutionPlan(workers, threads),
+        ExecutionPlan(4, threads, (1, 2, 4, 8)),
+    ]
+    assert default_plan(4, False, pins) == ExecutionPlan(workers, threads)
+    assert default_plan(4, False, replace(pins, inference_workers=3)) == ExecutionPlan(3, threads)
 
 
 def test_a_wholly_pinned_plan_leaves_no_choice() -> None:
