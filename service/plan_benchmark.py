@@ -15,6 +15,7 @@ from service.app import detector_of
 from service.errors import FrameError, TuningFileUnusable, UnreadableFile
 from service.inference.detector import Detector
 from service.inference.driving_frame import driving_frame
+from service.inference.execution import granted_cpus
 from service.inference.machine import Machine
 from service.inference.session import CPU
 from service.inference.tuning import Execution, PlanFigures, candidate_plans, disturbance, in_words
@@ -60,7 +61,8 @@ def save(path: Path, machine: Machine, execution: Execution) -> None:
     measurements = execution.measurements
     if measurements is None or not measurements.figures:
         raise TuningFileUnusable(f"{path} was not written: there was no time to measure any plan; add --seconds")
-    if hindrance := disturbance(measurements.figures, machine.cpus if machine.provider == CPU else None):
+    cpus = min(machine.cpus, granted_cpus()) if machine.provider == CPU else None
+    if hindrance := disturbance(measurements.figures, cpus):
         raise TuningFileUnusable(f"{path} was not written: {hindrance}; measure again when nothing else runs")
     write_tuning_file(path, machine, measurements)
 

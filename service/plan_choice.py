@@ -16,7 +16,7 @@ from pathlib import Path
 
 from service.inference.detector import Detector
 from service.inference.driving_frame import driving_frame
-from service.inference.execution import ExecutionPlan, available_cpus
+from service.inference.execution import ExecutionPlan, available_cpus, granted_cpus
 from service.inference.freed_memory import give_freed_memory_back
 from service.inference.machine import Machine, this_machine
 from service.inference.plan_timing import IsEnding, Scheduler, measure_plans, never, under_way
@@ -105,7 +105,7 @@ def decided(settings: Settings, detector: Detector, found: Measurements, origin:
     """The plan that figures speak for, under the settings' latency target and with the parts that they set."""
     cpus, on_gpu, pins = cpus_per_process(settings), is_on_gpu(detector), pins_of(settings, detector)
     target_ms = settings.latency_target_ms or None
-    choice = choose(found.figures, target_ms, pins, None if on_gpu else cpus)
+    choice = choose(found.figures, target_ms, pins, computing_cpus(settings, detector))
     return Execution(
         plan=choice.plan if choice else default_plan(cpus, on_gpu, pins),
         reason=choice.reason if choice else "the default: there was no time to measure any plan",
@@ -142,6 +142,11 @@ def pins_of(settings: Settings, detector: Detector) -> Pins:
 def cpus_per_process(settings: Settings) -> int:
     """CPUs that each of the service's processes has for itself; at least 1."""
     return max(1, available_cpus() // settings.workers)
+
+
+def computing_cpus(settings: Settings, detector: Detector) -> float | None:
+    """CPU seconds that a plan may use in a second, the quota unrounded; None where the CPUs do not compute."""
+    return None if is_on_gpu(detector) else min(cpus_per_process(settings), granted_cpus())
 
 
 def is_on_gpu(detector: Detector) -> bool:

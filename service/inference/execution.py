@@ -46,10 +46,15 @@ class ExecutionPlan:
 
 
 def available_cpus() -> int:
-    """CPUs that this process may use: its affinity, less what a control group's quota allows; at least 1."""
+    """CPUs that this process may use, a part of one counted as one; at least 1."""
+    return max(1, math.ceil(granted_cpus()))
+
+
+def granted_cpus() -> float:
+    """CPU seconds that this process may use in a second: its affinity, or a control group's quota if that is less."""
     quota = cgroup_cpus(Path("/sys/fs/cgroup"))
     allowed = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    return max(1, min(allowed, math.ceil(quota)) if quota else allowed)
+    return min(allowed, quota) if quota else allowed
 
 
 def cgroup_cpus(root: Path) -> float | None:

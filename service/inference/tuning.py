@@ -140,12 +140,12 @@ def choose(
     figures: Sequence[PlanFigures],
     latency_target_ms: float | None = None,
     pins: Pins = NO_PINS,
-    cpus: int | None = None,
+    cpus: float | None = None,
 ) -> Choice | None:
     """The simplest plan that no other beats clearly, of those that honour the target; None where no plan fits the pins.
 
-    Where none honours the target, it is the one that comes nearest. `cpus` are those that the plans had for themselves:
-    where other programs took them, it is the first plan. None where the CPUs do not compute.
+    Where none honours the target, it is the one that comes nearest. `cpus` are those that the plans had for themselves,
+    a quota unrounded: where other programs took them, it is the first plan. None where the CPUs do not compute.
     """
     fitting = [figure for figure in figures if pins.on(figure.plan) == figure.plan]
     if not fitting:
@@ -165,7 +165,7 @@ def choose(
     )
 
 
-def disturbance(figures: Sequence[PlanFigures], cpus: int | None) -> str | None:
+def disturbance(figures: Sequence[PlanFigures], cpus: float | None) -> str | None:
     """Why the figures tell nothing about the plans, or None where they do; `cpus` as in `choose`."""
     share = cpu_share(figures[0], cpus) if figures and cpus else None
     if share is None or share >= LEAST_CPU_SHARE:
@@ -173,7 +173,7 @@ def disturbance(figures: Sequence[PlanFigures], cpus: int | None) -> str | None:
     return f"the figures tell nothing: other programs were busy and left {100 * share:.0f} % of the CPUs"
 
 
-def cpu_share(figure: PlanFigures, cpus: int) -> float | None:
+def cpu_share(figure: PlanFigures, cpus: float) -> float | None:
     """The share of its CPUs that a plan of single-threaded workers got; None for a plan that does not fill them."""
     plan = figure.plan
     if plan.batched or plan.threads_per_worker > 1:

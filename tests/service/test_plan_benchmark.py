@@ -114,6 +114,17 @@ def test_figures_that_other_programs_disturbed_are_not_saved(
     assert not (tmp_path / "tuning.json").exists()
 
 
+def test_figures_under_a_quota_of_a_part_of_a_cpu_are_saved(
+    model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Twice as much as all CPUs is asked for again, but of a hundredth of one any run gets more."""
+    monkeypatch.setattr("service.inference.tuning.LEAST_CPU_SHARE", 2.0)
+    for module in ("plan_benchmark", "plan_choice"):
+        monkeypatch.setattr(f"service.{module}.granted_cpus", lambda: 0.01)
+    assert benchmark(model, *PINNED, "--save", tmp_path / "tuning.json").exit_code == 0
+    assert (tmp_path / "tuning.json").exists()
+
+
 @pytest.mark.parametrize("content", [b"no image", b""])
 def test_a_frame_that_cannot_be_answered_is_one_line_and_code_1(
     model: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], content: bytes

@@ -18,7 +18,7 @@ from service.inference.execution import ExecutionPlan
 from service.inference.session import Outputs
 from service.inference.tuning import Execution, Measurements, PlanFigures
 from service.inference.tuning_file import write_tuning_file
-from service.plan_choice import load_with_plan, machine_of, pinned
+from service.plan_choice import decided, load_with_plan, machine_of, pinned
 from service.settings import Settings
 from tests.service.conftest import GatedSession
 from tests.tiny_model import tiny_metadata
@@ -29,6 +29,7 @@ THREADED = ExecutionPlan(1, 2)
 @pytest.fixture(autouse=True)
 def _two_cpus(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("service.plan_choice.available_cpus", lambda: 2)
+    monkeypatch.setattr("service.plan_choice.granted_cpus", lambda: 2)
 
 
 class CountingLoad:
@@ -94,6 +95,19 @@ def test_without_time_the_default_is_taken(model: Path) -> None:
     execution = load_with_plan(settings_of(model), CountingLoad()).execution
     assert (execution.plan, execution.origin) == (ExecutionPlan(2), "default")
     assert execution.measurements is None
+
+
+@pytest.mark.parametrize(("quota", "chosen"), [(0.5, ExecutionPlan(1, 1, (1, 2))), (1.0, ExecutionPlan(1))])
+def test_a_quota_of_half_a_cpu_is_not_taken_for_other_programs(
+    model: Path, monkeypatch: pytest.MonkeyPatch, quota: float, chosen: ExecutionPlan
+) -> None:
+    """25 frames/s of 20 ms are all of half a CPU, and half of a whole one."""
+    monkeypatch.setattr("service.plan_choice.available_cpus", lambda: 1)
+    monkeypatch.setattr("service.plan_choice.granted_cpus", lambda: quota)
+    found = (figures(ExecutionPlan(1), 0.25, 20), figures(ExecutionPlan(1, 1, (1, 2)), 0.5, 20))
+    settings = settings_of(model)
+    execution = decided(settings, detector_of(settings), Measurements(figures=found, frame="", seconds=3), "measured")
+    assert execution.plan == chosen
 
 
 def test_a_set_part_stands_in_the_default(model: Path) -> None:

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from service.inference.execution import ExecutionPlan, available_cpus, cgroup_cpus
+from service.inference.execution import ExecutionPlan, available_cpus, cgroup_cpus, granted_cpus
 
 
 @pytest.mark.parametrize(("frames", "size"), [(1, 1), (2, 4), (4, 4), (5, 16), (16, 16)])
@@ -63,10 +63,13 @@ def test_version_1_group_without_quota_grants_all(tmp_path: Path) -> None:
     assert cgroup_cpus(tmp_path) is None
 
 
-@pytest.mark.parametrize(("quota", "expected"), [(None, 3), (1.5, 2), (0.1, 1), (8.0, 3)])
-def test_available_cpus_is_the_lesser_of_affinity_and_quota(
-    monkeypatch: pytest.MonkeyPatch, quota: float | None, expected: int
+@pytest.mark.parametrize(
+    ("quota", "granted", "available"), [(None, 3, 3), (1.5, 1.5, 2), (0.1, 0.1, 1), (0.5, 0.5, 1), (8.0, 3, 3)]
+)
+def test_cpus_are_the_lesser_of_affinity_and_quota(
+    monkeypatch: pytest.MonkeyPatch, quota: float | None, granted: float, available: int
 ) -> None:
+    """A part of a CPU counts as one for workers, and as what it is for figures."""
     monkeypatch.setattr("os.sched_getaffinity", lambda _: {0, 1, 2})
     monkeypatch.setattr("service.inference.execution.cgroup_cpus", lambda _: quota)
-    assert available_cpus() == expected
+    assert (granted_cpus(), available_cpus()) == (granted, available)

@@ -81,6 +81,13 @@ def test_where_other_programs_were_busy_the_first_plan_is_chosen() -> None:
     assert chosen(choose([figures(SIMPLE, 0.7), figures(THREADED, 1.4)], cpus=2)) == THREADED
 
 
+def test_half_a_cpu_is_all_that_a_quota_of_half_a_cpu_grants() -> None:
+    """25 frames/s of 20 ms are half a CPU second a second."""
+    throttled = [figures(ExecutionPlan(1), 0.25), figures(ExecutionPlan(1, 1, (1, 2)), 0.5)]
+    assert cpu_share(throttled[0], cpus=0.5) == 1.0
+    assert chosen(choose(throttled, cpus=0.5)) == throttled[1].plan
+
+
 def test_on_a_gpu_idle_cpus_are_no_disturbance() -> None:
     assert chosen(choose([figures(SIMPLE, 0.1), figures(BATCHED, 1.0)], cpus=None)) == BATCHED
 
