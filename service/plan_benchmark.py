@@ -20,7 +20,16 @@ from service.inference.machine import Machine
 from service.inference.session import CPU
 from service.inference.tuning import Execution, PlanFigures, candidate_plans, disturbance, in_words
 from service.inference.tuning_file import write_tuning_file
-from service.plan_choice import cpus_per_process, decided, is_on_gpu, machine_of, made_frame, measured, pins_of
+from service.plan_choice import (
+    TimedLoad,
+    cpus_per_process,
+    decided,
+    is_on_gpu,
+    machine_of,
+    made_frame,
+    measured,
+    pins_of,
+)
 from service.settings import Settings
 
 COLUMNS: Final = ("workers", "threads", "batch", "frames/s", "relative", "p50 ms", "p99 ms", "CPU ms", "frames")
@@ -40,13 +49,14 @@ def benchmark_plans(
     Raises StartupError, and UnreadableFile for a frame that cannot be answered.
     """
     with console.status("loading the model"):
-        detector = detector_of(settings)
+        load = TimedLoad(detector_of)
+        detector = load(settings)
         given = [_checked(path, detector) for path in frames]
     made = driving_frame(settings.max_frame_pixels)
     plans = candidate_plans(cpus_per_process(settings), is_on_gpu(detector), pins_of(settings, detector))
     in_short = ", ".join(path.name for path in frames) or made_frame(made)
     with _bar_of(f"measuring {len(plans)} plans", seconds, console):
-        found = measured(settings, detector, detector_of, plans, given or [made], in_short, seconds)
+        found = measured(settings, detector, load, plans, given or [made], in_short, seconds)
     return machine_of(settings, detector), decided(settings, detector, found, "measured")
 
 

@@ -10,6 +10,7 @@ since a fleet has several machines and a model has a next version; one that cann
 """
 
 import logging
+import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -40,6 +41,20 @@ logger = logging.getLogger(__name__)
 Load = Callable[[Settings], Detector]
 
 
+class TimedLoad:
+    """Loads, and knows how many seconds it took the last time."""
+
+    def __init__(self, load: Load, clock: Callable[[], float] = time.monotonic) -> None:
+        self._load, self._clock = load, clock
+        self.seconds = 0.0
+
+    def __call__(self, settings: Settings) -> Detector:
+        started_s = self._clock()
+        detector = self._load(settings)
+        self.seconds = self._clock() - started_s
+        return detector
+
+
 @dataclass(frozen=True, slots=True)
 class LoadedModel:
     """A detector whose session has the threads of its plan, and the plan."""
@@ -56,16 +71,17 @@ def load_with_plan(
     Raises Draining soon after `is_ending` says so while plans are measured: a start does not outlast its process.
     `Execution.model_dump_json` and `model_validate_json` carry what one process measured to the others.
     """
-    detector = load(pinned(settings, given.plan) if given else settings)
     if given:
-        return LoadedModel(detector, given)
-    execution = chosen_execution(settings, detector, load, is_ending)
+        return LoadedModel(load(pinned(settings, given.plan)), given)
+    timed = TimedLoad(load)
+    detector = timed(settings)
+    execution = chosen_execution(settings, detector, timed, is_ending)
     if _session_parts(execution.plan) != _opened_parts(settings, detector):
         detector = load(pinned(settings, execution.plan))
     return LoadedModel(detector, execution)
 
 
-def chosen_execution(settings: Settings, detector: Detector, load: Load, is_ending: IsEnding = never) -> Execution:
+def chosen_execution(settings: Settings, detector: Detector, load: TimedLoad, is_ending: IsEnding = never) -> Execution:
     """How the model runs, and why; `detector` has the threads of the settings, and `load` opens others."""
     cpus, on_gpu, pins = cpus_per_process(settings), is_on_gpu(detector), pins_of(settings, detector)
     default = default_plan(cpus, on_gpu, pins)
@@ -85,7 +101,7 @@ def chosen_execution(settings: Settings, detector: Detector, load: Load, is_endi
 def measured(
     settings: Settings,
     detector: Detector,
-    load: Load,
+    load: TimedLoad,
     plans: Sequence[ExecutionPlan],
     frames: Sequence[bytes],
     frame_in_words: str,
@@ -94,7 +110,7 @@ def measured(
 ) -> Measurements:
     """Figures of the plans within so many seconds; raises Draining once `is_ending` says so."""
     opener = _PlanOpener(settings, detector, load)
-    found = measure_plans(plans, opener.open, frames, frame_in_words, seconds, is_ending=is_ending)
+    found = measure_plans(plans, opener, frames, frame_in_words, seconds, is_ending=is_ending)
     del opener
     give_freed_memory_back()
     _log(found)
@@ -167,7 +183,7 @@ def machine_of(settings: Settings, detector: Detector) -> Machine:
 class _PlanOpener:
     """Opens schedulers; plans with the same threads, all with or without graphs, share a session."""
 
-    def __init__(self, settings: Settings, detector: Detector, load: Load) -> None:
+    def __init__(self, settings: Settings, detector: Detector, load: TimedLoad) -> None:
         self._settings, self._load = settings, load
         self._detectors = {_opened_parts(settings, detector): detector}
 
@@ -177,6 +193,10 @@ class _PlanOpener:
         if parts not in self._detectors:
             self._detectors[parts] = self._load(pinned(self._settings, plan))
         return open_scheduler(self._detectors[parts], plan, max_queue_frames=2 * under_way(plan))
+
+    def loading_s(self, plan: ExecutionPlan) -> float:
+        """As long as the load before, where the plan's session is not there yet."""
+        return 0.0 if _session_parts(plan) in self._detectors else self._load.seconds
 
 
 def _session_parts(plan: ExecutionPlan) -> tuple[int, bool]:

@@ -18,6 +18,7 @@ from typing import Any, Final, Protocol
 import numpy as np
 
 from service.errors import Draining
+from service.inference.batch_binding import WARM_UP_RUNS
 from service.inference.execution import ExecutionPlan
 from service.inference.tuning import LeftOut, Measurements, PlanFigures
 
@@ -37,7 +38,16 @@ class Scheduler(AbstractContextManager[Any], Protocol):
         """One future for each frame."""
 
 
-OpenPlan = Callable[[ExecutionPlan], Scheduler]
+class PlanOpener(Protocol):
+    """Opens plans, and knows which of them need a session of their own."""
+
+    def open(self, plan: ExecutionPlan) -> Scheduler:
+        """The plan, ready for frames."""
+
+    def loading_s(self, plan: ExecutionPlan) -> float:
+        """About how many seconds of `open` will load a session; 0 where it is there."""
+
+
 IsEnding = Callable[[], bool]
 
 
@@ -84,7 +94,7 @@ class _Contender:
 
 def measure_plans(
     plans: Sequence[ExecutionPlan],
-    open_plan: OpenPlan,
+    opener: PlanOpener,
     frames: Sequence[bytes],
     frame_in_words: str,
     budget_s: float,
@@ -97,7 +107,7 @@ def measure_plans(
     Raises Draining, after the frames under way at most, once `is_ending` says that nobody needs the figures any more.
     """
     started_s = clocks.wall()
-    contest = _Contest(open_plan, frames, clocks, started_s, budget_s, is_ending)
+    contest = _Contest(opener, frames, clocks, started_s, budget_s, is_ending)
     with contest:
         contest.open(plans)
         contest.run()
@@ -117,14 +127,14 @@ class _Contest:
 
     def __init__(
         self,
-        open_plan: OpenPlan,
+        opener: PlanOpener,
         frames: Sequence[bytes],
         clocks: Clocks,
         started_s: float,
         budget_s: float,
         is_ending: IsEnding,
     ) -> None:
-        self._open_plan, self._frames, self._clocks = open_plan, itertools.cycle(frames), clocks
+        self._opener, self._frames, self._clocks = opener, itertools.cycle(frames), clocks
         self._started_s, self._budget_s, self._is_ending = started_s, budget_s, is_ending
         self._contenders: list[_Contender] = []
         self._left_out: list[LeftOut] = []
@@ -181,7 +191,7 @@ class _Contest:
         return self._contenders[first:] + self._contenders[:first]
 
     def _warm(self, plan: ExecutionPlan) -> _Contender:
-        scheduler = self._opened.enter_context(self._open_plan(plan))
+        scheduler = self._opened.enter_context(self._opener.open(plan))
         started_s = self._clocks.wall()
         for future in scheduler.submit([next(self._frames) for _ in range(under_way(plan))]):
             future.result()
@@ -205,10 +215,10 @@ class _Contest:
         return True
 
     def _opening_s(self, plan: ExecutionPlan) -> float:
-        """About how long it takes: every size of its batches once, then a wave, at the pace of the first plan."""
+        """About how long it takes: a session, batches until they are warm, then a wave, at the first plan's pace."""
         first = self._contenders[0]
         frame_s = first.wave_s / under_way(first.plan)
-        return frame_s * (sum(plan.batch_sizes) + under_way(plan))
+        return self._opener.loading_s(plan) + frame_s * (WARM_UP_RUNS * sum(plan.batch_sizes) + under_way(plan))
 
     def _spent_s(self) -> float:
         return self._clocks.wall() - self._started_s

@@ -167,6 +167,22 @@ def test_graphs_that_are_set_are_not_measured(model: Path, asked: str, expected:
     assert (loaded.execution.origin, loaded.execution.plan.cuda_graphs) == ("pinned", expected)
 
 
+def test_a_session_that_loads_too_slowly_is_not_loaded_for_measuring(model: Path) -> None:
+    """Half of 0.4 seconds is for opening plans; the session that is there took more, so another would as well."""
+    loaded: list[str] = []
+
+    def load(settings: Settings) -> Detector:
+        loaded.append(settings.cuda_graphs)
+        time.sleep(0.25)
+        return Detector(tiny_metadata(), OnCuda(settings.cuda_graphs == "on", 0), FrameLimits())
+
+    execution = load_with_plan(settings_of(model, max_batch_frames=2, tuning_seconds=0.4), load).execution
+    assert loaded == ["auto"]
+    assert execution.measurements
+    (left,) = execution.measurements.left_out
+    assert (left.plan.cuda_graphs, left.reason) == (True, "no time was left of 0.4 seconds")
+
+
 def test_graphs_that_cannot_be_had_are_left_out_and_the_service_starts(model: Path) -> None:
     def load(settings: Settings) -> Detector:
         if settings.cuda_graphs == "on":

@@ -8,10 +8,10 @@ import pytest
 
 from service.errors import Draining
 from service.inference.decoding import FrameLimits
-from service.inference.detector import load_detector
+from service.inference.detector import Detector, load_detector
 from service.inference.driving_frame import driving_frame
 from service.inference.execution import ExecutionPlan
-from service.inference.plan_timing import Clocks, measure_plans
+from service.inference.plan_timing import Clocks, Scheduler, measure_plans
 from service.inference.scheduling import open_scheduler
 from service.inference.tuning import Measurements
 from tests.service.inference.timed_plans import FakeClock, FakePlans
@@ -111,6 +111,25 @@ def test_plans_that_open_slowly_leave_the_rest_out() -> None:
     assert [left.plan for left in found.left_out] == [THREE]
 
 
+def test_a_session_that_would_take_too_long_to_load_is_not_loaded() -> None:
+    """Of 4 seconds 2 are for opening: one of 1.9 fits behind a frame of 10 ms, one of 2 does not."""
+    sessions_s = {TWO: 2.0, THREE: 1.9}
+    plans = FakePlans(FakeClock(), {ONE: 0.01, TWO: 0.01, THREE: 0.01}, sessions_s=sessions_s)
+    found = measured(plans, budget_s=4.0)
+    assert list(plans.opened) == [ONE, THREE]
+    assert [(left.plan, left.reason) for left in found.left_out] == [(TWO, "no time was left of 4 seconds")]
+
+
+@pytest.mark.parametrize(("budget_s", "opened"), [(5.8, [ONE]), (6.2, [ONE, BATCHED])])
+def test_every_batch_size_is_counted_as_often_as_it_is_run_to_warm_up(
+    budget_s: float, opened: list[ExecutionPlan]
+) -> None:
+    """At 100 ms a frame: one through the first plan, 3 x (1 + 2 + 4) to warm up and a wave of 8 are 3 seconds."""
+    plans = FakePlans(FakeClock(), {ONE: 0.1, BATCHED: 0.1})
+    measured(plans, budget_s)
+    assert list(plans.opened) == opened
+
+
 def failing(after: int) -> Callable[[int], float]:
     """Answers so many frames, then runs out of memory."""
 
@@ -176,6 +195,19 @@ def test_measuring_stops_when_the_process_is_about_to_end(
     assert all(scheduler.closed for scheduler in plans.opened.values())
 
 
+class RealPlans:
+    """Opens plans of one detector that is there."""
+
+    def __init__(self, detector: Detector) -> None:
+        self._detector = detector
+
+    def open(self, plan: ExecutionPlan) -> Scheduler:
+        return open_scheduler(self._detector, plan, 64)
+
+    def loading_s(self, _: ExecutionPlan) -> float:
+        return 0.0
+
+
 def test_real_plans_are_measured(model: Path) -> None:
     """The tiny model, in single frames and in batches, on frames that are really decoded.
 
@@ -185,7 +217,7 @@ def test_real_plans_are_measured(model: Path) -> None:
     plans = [ExecutionPlan(2), ExecutionPlan(1, 1, (1, 2, 4))]
     own = Clocks(wall=time.process_time, cpu=time.process_time)
     frames = [driving_frame(20_000)]
-    found = measure_plans(plans, lambda plan: open_scheduler(detector, plan, 64), frames, "made", 1.0, own)
+    found = measure_plans(plans, RealPlans(detector), frames, "made", 1.0, own)
     assert [figures.plan for figures in found.figures] == plans
     for figures in found.figures:
         assert figures.frames >= 8

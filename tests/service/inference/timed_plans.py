@@ -70,19 +70,23 @@ class FakeScheduler:
 
 
 class FakePlans:
-    """Opens plans that answer after so many seconds; opening takes `opening_s`."""
+    """Opens plans that answer after so many seconds; opening takes `opening_s`, and `sessions_s` by plan."""
 
     def __init__(
         self,
         clock: FakeClock,
         seconds: Mapping[ExecutionPlan, float | Callable[[int], float]],
         opening_s: float = 0.0,
+        sessions_s: Mapping[ExecutionPlan, float] | None = None,
     ) -> None:
-        self.clock, self.seconds, self.opening_s = clock, seconds, opening_s
+        self.clock, self.seconds, self.opening_s, self.sessions_s = clock, seconds, opening_s, sessions_s or {}
         self.opened: dict[ExecutionPlan, FakeScheduler] = {}
 
-    def __call__(self, plan: ExecutionPlan) -> FakeScheduler:
-        self.clock.advance(self.opening_s)
+    def loading_s(self, plan: ExecutionPlan) -> float:
+        return self.sessions_s.get(plan, 0.0)
+
+    def open(self, plan: ExecutionPlan) -> FakeScheduler:
+        self.clock.advance(self.opening_s + self.loading_s(plan))
         seconds = self.seconds[plan]
         pace = seconds if callable(seconds) else lambda _: seconds
         self.opened[plan] = FakeScheduler(self.clock, pace, plan.largest_batch)
