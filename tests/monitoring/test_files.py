@@ -1,5 +1,6 @@
 """Dashboard, alerts and compose override ask for what there is."""
 
+import re
 import shutil
 import subprocess
 from collections import Counter
@@ -9,7 +10,9 @@ import pytest
 import yaml
 from prometheus_client import CollectorRegistry, ProcessCollector
 
-from service.telemetry.definitions import DEFINITIONS
+from service.telemetry.definitions import BY_NAME, DEFINITIONS
+from service.web import predict_routes
+from service.web.open_inference import routes as open_inference
 from tests.conftest import REPOSITORY
 from tests.monitoring.dashboard import MONITORING, Query, dashboard, label_names, metric_names, panels, queries
 
@@ -78,6 +81,23 @@ def test_every_metric_is_on_the_dashboard_or_in_an_alert() -> None:
     asked = {name for query in queries() for name in metric_names(query.expression)}
     asked |= {name for rule in alert_rules() for name in metric_names(rule["expr"])}
     assert [d.full_name for d in DEFINITIONS if asked.isdisjoint(d.series)] == []
+
+
+def test_routes_that_are_watched_are_those_that_answer_frames() -> None:
+    """The metric has the templates of the routes."""
+    paths = [route.path for router in (predict_routes.router, open_inference.router) for route in router.routes]  # type: ignore[attr-defined]
+    expressions = [query.expression for query in queries()] + [rule["expr"] for rule in alert_rules()]
+    watched = {pattern for text in expressions for pattern in re.findall(r'route=~"([^"]+)"', text)}
+    assert not any('route="' in text for text in expressions)
+    assert [{path for path in paths if re.fullmatch(pattern, path)} for pattern in watched] == [
+        {"/predict", "/v2/models/{model}/infer", "/v2/models/{model}/versions/{version}/infer"}
+    ]
+
+
+def test_the_shown_limit_of_the_queue_names_the_bound_that_may_refuse_before() -> None:
+    (panel,) = [panel for panel in panels() if panel["title"] == "Queue"]
+    assert "--max-queue-ms" in panel["description"]
+    assert "--max-queue-ms" in BY_NAME["queue_limit_frames"].meaning
 
 
 def test_alerts_say_how_bad_it_is_and_what_to_do() -> None:

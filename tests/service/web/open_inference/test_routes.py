@@ -50,6 +50,15 @@ async def test_without_outputs_all_of_them_come_and_without_id_none(client: http
     assert body["outputs"][1]["data"] == [0.8] * 6 + [0.2] * 6
 
 
+async def test_requests_are_counted_by_the_template_of_their_route(client: httpx.AsyncClient) -> None:
+    """Alerts and the dashboard know them by it."""
+    for path in (INFER, "/v2/models/tiny/versions/0.0.1/infer"):
+        await client.post(path, json=pixel_request())
+    counted = (await client.get("/metrics")).text
+    for route in ("/v2/models/{model}/infer", "/v2/models/{model}/versions/{version}/infer"):
+        assert f'roadcue_http_requests_total{{method="POST",route="{route}",status="200"}} 1.0' in counted
+
+
 async def test_bytes_follow_the_json_of_request_and_reply(client: httpx.AsyncClient) -> None:
     """Little-endian, row by row, in the order in which the outputs were asked for."""
     document = binary_pixels() | {"parameters": {"binary_data_output": True}}
