@@ -247,6 +247,14 @@ def test_every_alert_is_in_the_table_with_its_severity(document: str) -> None:
     assert told == [(rule["alert"], rule["labels"]["severity"]) for rule in alert_rules()]  # type: ignore[index]
 
 
+def test_an_alert_names_the_same_settings_in_the_table_and_where_it_rings(document: str) -> None:
+    told = {name: set(re.findall(r"--[\w-]+", act)) for name, _, _, act in rows(section(document, "Alerts"), "Alert")}
+    for rule in alert_rules():
+        rung = set(re.findall(r"--[\w-]+", rule["annotations"]["description"]))  # type: ignore[index]
+        assert told[rule["alert"]] == rung
+    assert told["RoadcueDeadlinesMissed"] == {"--max-queue-ms", "--max-frames-per-request"}
+
+
 def test_the_contents_name_every_section(document: str) -> None:
     headings = re.findall(r"^## (.+)$", document, re.MULTILINE)
     assert re.findall(r"\[([^]]+)\]\(#", document.partition("\n## ")[0]) == headings

@@ -76,7 +76,7 @@ DEFINITIONS: Final[tuple[Definition, ...]] = (
     _histogram("label_probability", "Probability of a label in a frame: its drift shows here", PROBABILITIES, "label"),
     _counter("labels_found", "Frames in which a label reached its threshold", "label"),
     _gauge("queue_frames", "Frames that wait to be worked on"),
-    _gauge("queue_limit_frames", "Frames that may wait; beyond that requests are answered with 429"),
+    _gauge("queue_limit_frames", "Frames that may wait at the most; `--max-queue-ms` may refuse a request before that"),
     _gauge("running_frames", "Frames in work"),
     _gauge("upload_bytes", "Bytes of frames that all requests hold in memory"),
     _gauge("upload_limit_bytes", "Bytes that they may hold; beyond that requests are answered with 429"),

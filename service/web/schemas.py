@@ -160,7 +160,7 @@ class Queue(Document):
 
     waiting_frames: int = Field(ge=0)
     running_frames: int = Field(ge=0)
-    max_waiting_frames: int = Field(ge=1)
+    max_waiting_frames: int = Field(ge=1, description="At the most; --max-queue-ms may refuse a request before that")
     workers: int = Field(ge=1)
 
 
