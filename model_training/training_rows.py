@@ -43,14 +43,21 @@ class TrainingRows:
 def assemble(table: LabelTable, configuration: TrainingConfiguration, teacher: Path | None = None) -> TrainingRows:
     """Split `table` as the configuration says; the same table and configuration give the same rows.
 
-    `teacher` is a CSV of presence scores or boxes; what they mean is learned from the train rows alone.
+    A kept frame ("fit") that nobody has answered is learned from by nobody. `teacher` is a CSV of presence scores or
+    boxes; what they mean is learned from the train rows alone.
     """
     held_out = {"validation": configuration.validation, "calibration": configuration.calibration}
     splits = split_by_group(table, {"train": 1 - sum(held_out.values()), **held_out}, configuration.seed)
+    train = splits["train"][_answered(table)[splits["train"]]]
     soft = SoftTargets.none(table)
     if teacher is not None:
-        soft = soft_targets(table, read_teacher(teacher, table), splits["train"])
+        soft = soft_targets(table, read_teacher(teacher, table), train)
     teacher_hash = hashlib.sha256(teacher.read_bytes()).hexdigest() if teacher else "none"
-    return TrainingRows(
-        table, soft, splits["train"], splits["validation"], splits["calibration"], teacher_hash=teacher_hash
-    )
+    return TrainingRows(table, soft, train, splits["validation"], splits["calibration"], teacher_hash=teacher_hash)
+
+
+def _answered(table: LabelTable) -> NDArray[np.bool_]:
+    """[N] whether a row is more than a question to a person."""
+    asked_N = np.array([split == "fit" for split in table.splits], np.bool_)
+    answered_N: NDArray[np.bool_] = ~asked_N | table.known_NL.any(axis=1)
+    return answered_N
