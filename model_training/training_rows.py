@@ -3,6 +3,7 @@
 import hashlib
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Final
 
 import numpy as np
 from numpy.typing import NDArray
@@ -12,6 +13,9 @@ from model_training.label_table import LabelTable
 from model_training.splits import split_by_group
 from model_training.teacher.file import read_teacher
 from model_training.teacher.soft_targets import SoftTargets, soft_targets
+
+SPLITS: Final = ("train", "validation", "calibration")
+TEACHER: Final = "teacher"
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,9 +39,8 @@ class TrainingRows:
 
     def fingerprint(self) -> dict[str, str]:
         """What identifies each split's frames and entries, and the teacher's file: SHA-256 of each."""
-        splits = {"train": self.train, "validation": self.validation, "calibration": self.calibration}
-        hashes = {name: self.table.rows(rows).content_hash() for name, rows in splits.items()}
-        return {**hashes, "teacher": self.teacher_hash}
+        hashes = {name: self.table.rows(getattr(self, name)).content_hash() for name in SPLITS}
+        return {**hashes, TEACHER: self.teacher_hash}
 
 
 def assemble(table: LabelTable, configuration: TrainingConfiguration, teacher: Path | None = None) -> TrainingRows:

@@ -102,7 +102,7 @@ def command(
     table, _ = labelled_data.read(data, console)
     chosen = chosen_test_sets(test_sets, table)
     wanted_rules = rules(threshold_choices, table.labels)
-    trained = TrainedRun.read(run, table, teacher or data_description.teacher(data))
+    trained = TrainedRun.with_teacher(run, table, teacher or data_description.teacher(data))
     wanted, rows = trained.configuration, trained.rows
     held_out = table.rows(rows.calibration)
     served, found_thresholds = _calibrated(trained, wanted_rules, tracking)
