@@ -183,8 +183,8 @@ def _first_stages(trunk: nn.Module, count: int) -> list[nn.Module]:
     blocks = getattr(trunk, "blocks", None)
     if not isinstance(blocks, nn.Sequential) or count - 1 > len(blocks):
         raise InvalidConfiguration(
-            f"network.frozen_stages is {count}, but the trunk has no {count} stages that can be frozen; fewer may do, and 0 "
-            "trains all of it"
+            f"network.frozen_stages is {count}, but the trunk has no {count} stages that can be frozen; fewer may do, "
+            "and 0 trains all of it"
         )
     stem = [module for name, module in trunk.named_children() if name != "blocks"]
     return [*stem, *blocks[: count - 1]]

@@ -67,7 +67,7 @@ def test_variants_beside_it_run_and_keep_its_ranking(embedded: Artifact, precisi
     ],
 )
 def test_it_keeps_what_it_has_reached(embedded: Artifact, test_set: str, label: str, least: float) -> None:
-    """The average precision of the detector that people would use instead, less a little; the card tells of the others."""
+    """The average precision of the detector that people would use instead, less a little; the card tells the rest."""
     (found,) = (
         figure.value
         for figure in embedded.metadata.figures
