@@ -13,6 +13,7 @@ it). Writes per_frame.json and per_frame.md.
 """
 
 import csv
+import hashlib
 import json
 import os
 import platform
@@ -169,13 +170,14 @@ def spread_frames(folder: Path, most: int) -> list[bytes]:
 
 @dataclass(frozen=True, slots=True)
 class Run:
-    """What the figures hold for."""
+    """What the figures hold for; `files` has the SHA-256 of each of the model's."""
 
     command: str
     date: str
     cpu: str
     onnxruntime: str
     model: str
+    files: dict[str, str]
     frames: str
     rounds: int
     clock: str
@@ -190,6 +192,7 @@ def this_run(model: Path, frames: Path, rounds: int, clock: str) -> Run:
         cpu=names[0] if names else platform.processor() or platform.machine(),
         onnxruntime=onnxruntime.__version__,
         model=_named(model),
+        files={name: hashlib.sha256(path.read_bytes()).hexdigest() for name, path in files_beside(model).items()},
         frames=frames.name,
         rounds=rounds,
         clock=clock,

@@ -120,13 +120,17 @@ def label_table(
     unknown and are kept in `conflicts`. Of several complete sets of boxes the larger stays. Scenes that share a frame
     become one group. Where a frame or its group is in train and in test, test wins.
 
-    Rows come in the order in which their frames were first met. What was merged and moved is noted in `problems`.
-    Raises InvalidConfiguration for labels that are not distinct snake_case keys.
+    What was chosen for being hard ("fit") joins no scenes of others: often its group is but the folder that it was
+    found in. Such a group belongs to the one scene that it shares frames with. Where it shares frames with several,
+    those of its frames that nobody else has are left out, as nobody knows on which side of a split they may be.
+
+    Rows come in the order in which their frames were first met. What was merged, moved and left out is noted in
+    `problems`. Raises InvalidConfiguration for labels that are not distinct snake_case keys.
     """
     keys = _checked_labels(labels)
     problems = problems or Problems()
     merged = [_Merged(group, keys) for group in _same_frames(list(frames), identity)]
-    scenes = _joined_groups([row.groups for row in merged])
+    merged, scenes = _in_scenes(merged, problems)
     splits = _splits_by_scene(merged, scenes, problems)
     for row in merged:
         row.note_merge(problems)
@@ -159,7 +163,10 @@ class _Merged:
         self.image = frames[0].image
         self.sources = tuple(dict.fromkeys(frame.source for frame in frames))
         self.licences = tuple(dict.fromkeys(frame.licence for frame in frames))
-        self.groups = tuple(dict.fromkeys(frame.group for frame in frames))
+        drawn = [frame for frame in frames if frame.split != "fit"]
+        self.is_drawn = bool(drawn)
+        self.groups = tuple(dict.fromkeys(frame.group for frame in drawn or frames))
+        self.groups_to_fit = tuple(dict.fromkeys(frame.group for frame in frames if frame.split == "fit"))
         self.split = _split_of({frame.split for frame in frames})
         self.entries_L = [_entry({frame.entries.get(label) for frame in frames}) for label in labels]
 
@@ -218,6 +225,26 @@ def _grouped(frames: list[AnnotatedFrame], keys: list[str]) -> list[list[Annotat
 def _file_hash(path: Path) -> str:
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def _in_scenes(rows: Sequence[_Merged], problems: Problems) -> tuple[list[_Merged], Mapping[str, str]]:
+    """The rows whose scene is certain, and the scene of each group."""
+    drawn = [row for row in rows if row.is_drawn]
+    scenes = _joined_groups(row.groups for row in drawn)
+    met: dict[str, set[str]] = {group: {scene} for group, scene in scenes.items()}
+    for row in drawn:
+        for group in row.groups_to_fit:
+            met.setdefault(group, set()).add(scenes[row.groups[0]])
+    kept = []
+    for row in rows:
+        among = sorted({scene for group in row.groups for scene in met.get(group, ())})
+        if row.is_drawn or len(among) < 2:
+            kept.append(row)
+        else:
+            said = f"group {row.groups[0]} shares frames with scenes {', '.join(among)}; name the one it belongs to"
+            problems.note(Kind.AMBIGUOUS_SCENE, row.image, None, said)
+    belongs = [(group, *scenes) for group, scenes in met.items() if len(scenes) == 1]
+    return kept, _joined_groups([*(row.groups for row in kept), *belongs])
 
 
 def _joined_groups(groups_of_rows: Iterable[tuple[str, ...]]) -> dict[str, str]:

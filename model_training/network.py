@@ -182,7 +182,10 @@ def _first_stages(trunk: nn.Module, count: int) -> list[nn.Module]:
         return []
     blocks = getattr(trunk, "blocks", None)
     if not isinstance(blocks, nn.Sequential) or count - 1 > len(blocks):
-        raise InvalidConfiguration(f"frozen_stages is {count}, but the trunk has no {count} stages that can be frozen")
+        raise InvalidConfiguration(
+            f"network.frozen_stages is {count}, but the trunk has no {count} stages that can be frozen; fewer may do, "
+            "and 0 trains all of it"
+        )
     stem = [module for name, module in trunk.named_children() if name != "blocks"]
     return [*stem, *blocks[: count - 1]]
 
@@ -203,7 +206,7 @@ def packaged_weights(name: str) -> dict[str, Tensor]:
     if name not in _PACKAGED_WEIGHTS:
         raise InvalidConfiguration(
             f"there are no packaged ImageNet weights for {name!r}, only for {', '.join(_PACKAGED_WEIGHTS)}; "
-            "use pretrained=hub (needs internet access) or pretrained=none"
+            "set network.pretrained=hub (needs internet access) or network.pretrained=none"
         )
     package, finder = _PACKAGED_WEIGHTS[name]
     try:

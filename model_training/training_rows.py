@@ -3,6 +3,7 @@
 import hashlib
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Final
 
 import numpy as np
 from numpy.typing import NDArray
@@ -12,6 +13,9 @@ from model_training.label_table import LabelTable
 from model_training.splits import split_by_group
 from model_training.teacher.file import read_teacher
 from model_training.teacher.soft_targets import SoftTargets, soft_targets
+
+SPLITS: Final = ("train", "validation", "calibration")
+TEACHER: Final = "teacher"
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,22 +39,28 @@ class TrainingRows:
 
     def fingerprint(self) -> dict[str, str]:
         """What identifies each split's frames and entries, and the teacher's file: SHA-256 of each."""
-        splits = {"train": self.train, "validation": self.validation, "calibration": self.calibration}
-        hashes = {name: self.table.rows(rows).content_hash() for name, rows in splits.items()}
-        return {**hashes, "teacher": self.teacher_hash}
+        hashes = {name: self.table.rows(getattr(self, name)).content_hash() for name in SPLITS}
+        return {**hashes, TEACHER: self.teacher_hash}
 
 
 def assemble(table: LabelTable, configuration: TrainingConfiguration, teacher: Path | None = None) -> TrainingRows:
     """Split `table` as the configuration says; the same table and configuration give the same rows.
 
-    `teacher` is a CSV of presence scores or boxes; what they mean is learned from the train rows alone.
+    A kept frame ("fit") that nobody has answered is learned from by nobody. `teacher` is a CSV of presence scores or
+    boxes; what they mean is learned from the train rows alone.
     """
     held_out = {"validation": configuration.validation, "calibration": configuration.calibration}
     splits = split_by_group(table, {"train": 1 - sum(held_out.values()), **held_out}, configuration.seed)
+    train = splits["train"][_answered(table)[splits["train"]]]
     soft = SoftTargets.none(table)
     if teacher is not None:
-        soft = soft_targets(table, read_teacher(teacher, table), splits["train"])
+        soft = soft_targets(table, read_teacher(teacher, table), train)
     teacher_hash = hashlib.sha256(teacher.read_bytes()).hexdigest() if teacher else "none"
-    return TrainingRows(
-        table, soft, splits["train"], splits["validation"], splits["calibration"], teacher_hash=teacher_hash
-    )
+    return TrainingRows(table, soft, train, splits["validation"], splits["calibration"], teacher_hash=teacher_hash)
+
+
+def _answered(table: LabelTable) -> NDArray[np.bool_]:
+    """[N] whether a row is more than a question to a person."""
+    asked_N = np.array([split == "fit" for split in table.splits], np.bool_)
+    answered_N: NDArray[np.bool_] = ~asked_N | table.known_NL.any(axis=1)
+    return answered_N

@@ -2,6 +2,7 @@
 
 import shlex
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import click
@@ -29,6 +30,7 @@ from model_training.commands.trained_run import TrainedRun
 from model_training.commands.verify import VERIFIED_FRAMES, say, verified
 from model_training.evaluation import network_logits, rows_from
 from model_training.held_out import HeldOut
+from model_training.label_table import LabelTable
 from model_training.model_card import model_card
 from model_training.onnx_export import Identity, ServedNetwork, describe, export, with_figures
 from model_training.parity import LARGEST_MAP_DIFFERENCE, Parity, verify
@@ -102,7 +104,7 @@ def command(
     table, _ = labelled_data.read(data, console)
     chosen = chosen_test_sets(test_sets, table)
     wanted_rules = rules(threshold_choices, table.labels)
-    trained = TrainedRun.read(run, table, teacher or data_description.teacher(data))
+    trained = TrainedRun.with_teacher(run, table, teacher or data_description.teacher(data))
     wanted, rows = trained.configuration, trained.rows
     held_out = table.rows(rows.calibration)
     served, found_thresholds = _calibrated(trained, wanted_rules, tracking)
@@ -156,11 +158,15 @@ def _variants(
     tests = {name: tested.rows(rows_from(tested, sources)) for name, sources in test_sets.items()}
     maker = VariantMaker(float32, output, table.rows(rows.train), table.rows(rows.validation), tests, tracking)
     made = [maker.made(precision) for precision in precisions]
-    for variant in made:
-        if variant.holds:
-            found = measured(variant.path, table, test_sets, tracking)
-            with_figures(variant.path, tuple(found), Artifact.read(variant.path).metadata)
-    return made
+    return [_with_own_figures(one, table, test_sets, tracking) if one.holds else one for one in made]
+
+
+def _with_own_figures(
+    variant: Variant, table: LabelTable, test_sets: Mapping[str, Sequence[str]], tracking: Tracking
+) -> Variant:
+    found = tuple(measured(variant.path, table, test_sets, tracking))
+    with_figures(variant.path, found, Artifact.read(variant.path).metadata)
+    return replace(variant, figures=found)
 
 
 def _put_in_place(made: Sequence[Variant], output: Path) -> list[Path]:

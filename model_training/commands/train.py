@@ -89,7 +89,8 @@ def command(
             trainer.fit(observer)
     if processes.is_first:
         _report(trainer.history, output)
-        click.echo(f"Next: roadcue-train export {quoted(output, data)}", err=True)
+        taught = f" --teacher {quoted(teacher)}" if teacher else ""
+        click.echo(f"Next: roadcue-train export {quoted(output, data)}{taught}", err=True)
 
 
 def _report(history: Sequence[Mapping[str, float]], output: Path) -> None:

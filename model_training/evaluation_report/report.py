@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from model_training.evaluation import Judged, figures, judged, rows_from, set_figures
 from model_training.evaluation_report.label_errors import Suspect, suspects
 from model_training.evaluation_report.mistakes import Mistake, worst_mistakes
+from model_training.evaluation_report.object_sizes import SizeRecall, recall_by_size
 from model_training.evaluation_report.pointing import Aim, Pointing, aims, pointing_game
 from model_training.evaluation_report.reliability import Reliability, disagreements, reliability
 from model_training.evaluation_report.robustness import Robustness, robustness
@@ -82,6 +83,8 @@ class EvaluationReport:
     contradictions: tuple[str, ...]
     confirmed: int
     confusions: tuple[LabelConfusion, ...]
+    sizes: tuple[SizeRecall, ...]
+    sizes_rows: str
     yardstick: Yardstick | None
     mistakes: tuple[Mistake, ...] | None
     out_of_sample: Scored
@@ -104,6 +107,7 @@ class EvaluationReport:
         yield "disagreements", self.disagreements
         yield "contradictions", self.contradictions
         yield "confusions", _plain(self.confusions)
+        yield "sizes", _plain(self.sizes)
         yield "reliability", _plain(self.reliabilities)
         yield "yardstick", self.yardstick and _plain(self.yardstick.comparisons)
         for name in ("pointing", "speeds", "robustness"):
@@ -148,6 +152,7 @@ def evaluation_report(
     pointed_at = held_out["validation"].table if "validation" in held_out else tested.table
     seen = tuple(aims(model, pointed_at, tracking)) if "pointing" in asked else ()
     out_of_sample = _together([tested, *held_out.values()], table, [test_rows, *request.held_out.values()])
+    sized = _together([*held_out.values()], table, [*request.held_out.values()]) if held_out else tested
     return EvaluationReport(
         metadata=model.metadata,
         test_sets=request.test_sets,
@@ -161,6 +166,8 @@ def evaluation_report(
         contradictions=tuple(contradictions(found, model.metadata.figures)),
         confirmed=len({_key(figure) for figure in found} & {_key(figure) for figure in model.metadata.figures}),
         confusions=tuple(_confusion(one, model.thresholds[one.label]) for one in ours),
+        sizes=tuple(recall_by_size(sized.table, sized.probabilities_NL, model.thresholds, model.size)),
+        sizes_rows="rows that the run held out" if held_out else "test rows",
         yardstick=_yardstick(tested, test_rows, request),
         mistakes=_mistakes(model, tested, ours) if "mistakes" in asked else None,
         out_of_sample=out_of_sample,

@@ -28,6 +28,7 @@ class Kind(StrEnum):
     CLIPPED_BOX = "clipped box"
     SAME_FRAME = "same frame twice"
     LEAKAGE = "train frame moved to test"
+    AMBIGUOUS_SCENE = "frame to fit of an ambiguous scene left out"
 
 
 @dataclass(frozen=True, slots=True)

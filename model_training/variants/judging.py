@@ -24,7 +24,7 @@ from model_training.parity import SetParity, map_parity
 from model_training.tracking import Tracking, untracked
 from model_training.variants.half_precision import halved
 from model_training.variants.quantization import RANGE_METHODS, RangeMethod, quantized
-from service.inference.artifact import Artifact, Precision, SelfTestVector, variant_path
+from service.inference.artifact import Artifact, Figure, Precision, SelfTestVector, variant_path
 from service.inference.session import ModelSession
 
 VariantPrecision = Literal["int8", "float16"]
@@ -44,7 +44,7 @@ SELF_TEST_TOLERANCE: Final = 0.02
 class Variant:
     """A variant's file, not yet in its place, and its mean average precision beside float32's.
 
-    `method` is how an int8 file's ranges were learned.
+    `method` is how an int8 file's ranges were learned; `figures` are its own on test rows, where it holds.
     """
 
     precision: VariantPrecision
@@ -52,6 +52,7 @@ class Variant:
     parity: tuple[SetParity, ...]
     size_bytes: int
     method: RangeMethod | None = None
+    figures: tuple[Figure, ...] = ()
 
     @property
     def holds(self) -> bool:

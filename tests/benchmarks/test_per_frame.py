@@ -1,6 +1,7 @@
 """The benchmark compares what it says it compares; no speed is asserted."""
 
 import csv
+import hashlib
 import importlib.util
 import json
 import shutil
@@ -13,6 +14,8 @@ import numpy as np
 import pytest
 from click.testing import CliRunner
 
+from service.inference.variants import files_beside
+from service.settings import DEFAULT_MODEL
 from tests.model_training.images import write_image
 from tests.tiny_model import tiny_metadata, write_tiny_model
 
@@ -91,6 +94,16 @@ def test_yardstick_scores_as_its_own_script_does(
     np.testing.assert_allclose(seen, expected, atol=6e-5)
 
 
+def test_published_figures_are_those_of_the_embedded_files_which_are_fast_enough(repository: Path) -> None:
+    """Faster than the detector, and int8 at least 1.7 times as fast as float32."""
+    published = json.loads((repository / "benchmarks" / "per_frame.json").read_text())
+    models = {name: path.read_bytes() for name, path in files_beside(DEFAULT_MODEL).items()}
+    assert published["files"] == {name: hashlib.sha256(content).hexdigest() for name, content in models.items()}
+    times_as_fast = {(one["name"], one["other"]): one["times_as_fast"] for one in published["ratios"]}
+    assert times_as_fast["roadcue int8", "yolox_nano"] > 1
+    assert times_as_fast["roadcue int8", "roadcue float32"] >= 1.7
+
+
 def test_frames_come_from_every_source_in_turn(per_frame: ModuleType, tmp_path: Path) -> None:
     rows = [("a", "0"), ("a", "1"), ("a", "2"), ("b", "3")]
     for _, image in rows:
@@ -116,6 +129,7 @@ def test_command_writes_a_table_and_its_figures(
     assert [timing["name"] for timing in report["timings"]] == ["roadcue float32", "roadcue int8"]
     assert [(ratio["name"], ratio["other"]) for ratio in report["ratios"]] == [("roadcue int8", "roadcue float32")]
     assert report["model"] == "tiny 0.0.1 (8 x 12 pixels)"
+    assert report["files"]["float32"] == hashlib.sha256(model.read_bytes()).hexdigest()
     text = (tmp_path / "per_frame.md").read_text()
     assert f"| {report['ratios'][0]['times_as_fast']:.2f} (" in text
     assert f"| roadcue int8 | {report['timings'][1]['median_ms']:.2f} |" in text

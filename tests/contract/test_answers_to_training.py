@@ -80,7 +80,15 @@ def test_the_data_report_lists_the_answers_with_their_source_and_licence(data: P
 
 
 def test_training_takes_them(data: Path, tmp_path: Path) -> None:
-    """One epoch of the smallest recipe ends with a network."""
+    """One epoch of the smallest recipe ends with a network; the next command is told with all that it needs."""
     sizes = ("--set", "epochs=1", "--set", "height=64", "--set", "width=96")
-    run(roadcue_train, "train", data, "--recipe", "smoke", "--device", "cpu", "--output", tmp_path / "run", *sizes)
-    assert (tmp_path / "run" / "best.pt").is_file()
+    teacher = tmp_path / "teacher.csv"
+    teacher.write_text("image,red\n" + "".join(f"{image},0.9\n" for image in data_description.load(data)[0].images))
+    folder, where = tmp_path / "run", ("--recipe", "smoke", "--device", "cpu", "--teacher", teacher)
+    done = run(roadcue_train, "train", data, "--output", folder, *where, *sizes)
+    assert (folder / "best.pt").is_file()
+    export = f"export {folder} {data}"
+    assert f"Next: roadcue-train {export} --teacher {teacher}" in done.stderr
+    refused = CliRunner().invoke(roadcue_train, [*export.split(), "--output", str(tmp_path / "m.onnx")])
+    assert refused.exit_code == 1
+    assert "was trained with other data: teacher differ" in refused.stderr

@@ -119,6 +119,32 @@ def test_frame_that_another_source_has_too_is_not_only_to_learn_from(frame, othe
     assert label_table(frames, LABELS).splits == (kept,)
 
 
+def test_hard_frames_of_a_folder_join_no_drives_that_lie_in_it(frame):
+    """Drives x (in test) and y lie in one folder, from where hard frames were kept: one of each, and a third one of
+    which nobody knows whether it is like a test frame.
+    """
+    problems = Problems()
+    drives = [frame(1, {}, "a", group="x", split="test"), frame(2, {}, "a", group="x", split="test"),
+              frame(3, {}, "a", group="y"), frame(4, {}, "a", group="y")]  # fmt: skip
+    hard = [frame(shade, {"car": 1}, "hard", group="folder", split="fit") for shade in (1, 3, 5)]
+    table = label_table(drives + hard, LABELS, problems=problems)
+    assert (table.groups, table.splits) == (("x", "x", "y", "y"), ("test", "test", "", ""))
+    assert table.entries_NL[:, 0].tolist() == [1, -1, 1, -1]
+    (left_out,) = [note for note in problems.notes if note.kind is Kind.AMBIGUOUS_SCENE]
+    assert left_out.file == hard[2].image
+    assert "group folder shares frames with scenes x, y" in left_out.message
+
+
+def test_hard_frames_belong_to_the_one_drive_that_their_folder_shares_frames_with(frame):
+    drive = [frame(1, {}, "a", group="x"), frame(2, {}, "a", group="x")]
+    hard = [frame(shade, {"car": 1}, "hard", group="folder", split="fit") for shade in (1, 5)]
+    other = frame(6, {"car": 0}, "hard", group="elsewhere", split="fit")
+    table = label_table([*drive, *hard, other], LABELS)
+    first, *rest = table.groups
+    assert rest == [first, first, "elsewhere"]
+    assert table.splits == ("", "", "fit", "fit")
+
+
 def test_test_wins_over_train_for_a_frame_and_for_its_whole_group_and_is_noted(frame):
     problems = Problems()
     frames = [

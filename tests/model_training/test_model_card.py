@@ -1,6 +1,11 @@
+from dataclasses import replace
+from pathlib import Path
+
 import pytest
 
 from model_training.model_card import model_card
+from model_training.parity import SetParity
+from model_training.variants.judging import Variant
 from service.inference.artifact import Calibration, Figure, Label, TrainingData
 from tests.tiny_model import tiny_metadata
 
@@ -92,6 +97,18 @@ def test_card_says_what_the_network_learned_from(licences, said):
     assert "4110 frames" in card
     assert said in card
     assert "`abc123`" in card
+
+
+def test_figures_of_what_cpus_serve_are_told_apart():
+    """Those of int8, not of a variant that was not kept and so not measured."""
+    parity = (SetParity("four", 0.9, 0.898),)
+    own = (figure("four", "red", METRICS[0], 0.777),)
+    int8 = Variant("int8", Path("m.int8.onnx"), parity, 3_600_000, "minmax", own)
+    card = model_card(metadata_of(figures=(figure("four", "red", METRICS[0], 0.9),)), COMMAND, "", [int8])
+    before, after = card.split("On a CPU the service runs int8, whose own figures are")
+    assert "0.777 (0.727 to 0.827)" in after
+    assert "0.777" not in before
+    assert "the service runs int8" not in model_card(metadata_of(), COMMAND, "", [replace(int8, figures=())])
 
 
 def test_command_and_remarks_are_in_the_card():

@@ -85,7 +85,7 @@ def test_packaged_weights_compute_what_the_package_computes(size: int) -> None:
 
 def test_trunk_without_packaged_weights_says_what_there_is() -> None:
     """The message names the trunks that have some, and the other ways to start."""
-    with pytest.raises(InvalidConfiguration, match=r"tf_efficientnet_lite0.*pretrained=hub.*pretrained=none"):
+    with pytest.raises(InvalidConfiguration, match=r"lite0.*network.pretrained=hub.*network.pretrained=none"):
         PresenceNetwork(NetworkConfiguration(trunk="resnet18"), labels=2)
 
 

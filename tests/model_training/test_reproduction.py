@@ -22,6 +22,11 @@ def test_figure_within_the_published_interval_agrees(value):
     assert list(disagreements(metadata(figure(value)), PUBLISHED)) == []
 
 
+@pytest.mark.parametrize(("value", "agrees"), [(0.9996, True), (0.9994, False)])
+def test_interval_without_width_is_as_wide_as_its_last_digit(value, agrees):
+    assert (not list(disagreements(metadata(figure(value)), metadata(figure(1.0, 1.0, 1.0))))) is agrees
+
+
 @pytest.mark.parametrize("value", [0.69, 0.91])
 def test_figure_outside_the_published_interval_is_named_with_it(value):
     (said,) = disagreements(metadata(figure(value)), PUBLISHED)

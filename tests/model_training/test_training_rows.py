@@ -45,6 +45,13 @@ def test_splits_hold_every_row_outside_test_once():
     assert sorted(used) == [row for row, split in enumerate(table.splits) if split == "train"]
 
 
+def test_kept_frames_that_nobody_has_answered_are_not_learned_from():
+    """They would take places in every batch, and their images may be taken away meanwhile."""
+    drawn, kept = [[row % 2, 0] for row in range(40)], [[-1, -1], [-1, 0], [1, -1]]
+    table = table_of(drawn + kept, ("car", "stop_sign"), splits=["train"] * 40 + ["fit"] * 3)
+    assert set(assemble(table, TrainingConfiguration()).train) & {40, 41, 42} == {41, 42}
+
+
 def test_held_out_shares_are_as_configured():
     """Of 78 frames outside test, 20 % and 10 % give or take two scenes of three frames."""
     rows = assemble(mixed_table(), TrainingConfiguration(validation=0.2, calibration=0.1))

@@ -107,6 +107,10 @@ def test_page_shows_the_figures_of_the_json(report, page):
         assert f'{row["value"]:.3f}<span class="small">{row["low"]:.3f} to {row["high"]:.3f}</span>' in page
     for row in told["pointing"]:
         assert f"{row['strict']:.3f}<span" in page
+    assert {row["label"] for row in told["sizes"]} == {row["label"] for row in told["pointing"]}
+    assert "Of the rows that the run held out that show a label" in page
+    for row in told["sizes"]:
+        assert f"<td>{row['n']}</td><td>{row['found']}</td>" in page
     for mistake in told["mistakes"]:
         assert f"<b>{mistake['probability']:.3f}, the table says {mistake['said']}" in page
 

@@ -8,12 +8,14 @@ from pathlib import Path
 
 import pytest
 
-from service.inference.artifact import Artifact, Precision
+from model_training.model_card import figure_table, model_card
+from service.inference.artifact import Artifact, Precision, variant_path
 from service.inference.decoding import FrameLimits
 from service.inference.detector import load_detector
 from service.inference.variants import files_beside, open_model
 from service.settings import Settings
 
+ROOT = Path(__file__).parents[3]
 TEST_SETS = {
     "four_label": "stop_mbasilyan+lisa_ts",
     "camvid": "camvid",
@@ -51,20 +53,40 @@ def test_variants_beside_it_run_and_keep_its_ranking(embedded: Artifact, precisi
     assert means[0] == pytest.approx(means[1], abs=0.005 + 1e-4)  # the figures have four digits
 
 
-def test_it_reaches_what_a_first_model_must(embedded: Artifact) -> None:
-    """A mean average precision of 0.90 or more on the four-label test."""
-    mean = next(f for f in embedded.metadata.figures if (f.test_set, f.label) == ("four_label", "mean"))
-    assert mean.value >= 0.90
+@pytest.mark.parametrize(
+    ("test_set", "label", "least"),
+    [
+        ("four_label", "mean", 0.965),
+        ("four_label", "car", 0.999 - 0.01),
+        ("four_label", "stop_sign", 0.983 - 0.01),
+        ("four_label", "traffic_light", 0.929 - 0.01),
+        ("camvid", "pedestrian", 0.985 - 0.02),
+        ("camvid", "car", 1.000 - 0.02),
+        ("kitti_mini", "car", 0.967 - 0.02),
+        ("adas_peru", "car", 0.994 - 0.02),
+    ],
+)
+def test_it_keeps_what_it_has_reached(embedded: Artifact, test_set: str, label: str, least: float) -> None:
+    """The average precision of the detector that people would use instead, less a little; the card tells the rest."""
+    (found,) = (
+        figure.value
+        for figure in embedded.metadata.figures
+        if (figure.test_set, figure.label, figure.metric) == (test_set, label, "average_precision")
+    )
+    assert found >= least
 
 
-def test_card_tells_the_figures_of_the_file(embedded: Artifact) -> None:
-    """Every average precision with its interval, n and positives."""
+def test_card_is_that_of_the_files(embedded: Artifact) -> None:
+    """All that stands in the metadata, what was measured of the file that CPUs run, and what a person has to say."""
     card = embedded.path.with_suffix(".md").read_text(encoding="utf-8")
-    assert embedded.metadata.training_data.hash in card
-    for f in embedded.metadata.figures:
-        if f.metric == "average_precision":
-            row = f"| {f.test_set} | {f.label} | {f.n} | {f.positives} | {f.value:.3f} ({f.low:.3f} to {f.high:.3f}) |"
-            assert row in card
+    remarks = (ROOT / "model_training/street_remarks.md").read_text(encoding="utf-8")
+    options = " ".join(f"--test-set {name}={sources}" for name, sources in TEST_SETS.items())
+    told = model_card(embedded.metadata, f"roadcue-train evaluate street.onnx DATA {options}", remarks)
+    before, after = told.split("## How it was made")
+    assert card.startswith(before)
+    assert card.endswith(after)
+    int8 = Artifact.read(variant_path(embedded.path, "int8")).metadata
+    assert "\n".join(figure_table(int8.figures)) in card
 
 
 def test_figures_come_out_again_from_the_printed_command(
