@@ -13,6 +13,7 @@ from typing import Any, Final, TypeVar
 
 import click
 
+from benchmarks.marked_section import write_section
 from benchmarks.serving.answers import reference
 from benchmarks.serving.closed_loop import GeneratorFailed, find_wrk
 from benchmarks.serving.contenders import CONTENDERS, LIMIT, NAMES, OURS
@@ -23,7 +24,7 @@ from benchmarks.serving.plan import FULL, QUICK, Plan
 from benchmarks.serving.plot import write_plot
 from benchmarks.serving.profile import run_profile
 from benchmarks.serving.provenance import this_run
-from benchmarks.serving.report import Results, page, read_json, write_between_markers, write_json
+from benchmarks.serving.report import SECTION, Results, page, read_json, write_json
 from benchmarks.serving.rounds import CHECKED_FRAMES, FAILURES, Record, Setting, run_rounds
 from service.inference.execution import available_cpus
 from service.settings import DEFAULT_MODEL
@@ -146,7 +147,7 @@ def write(results: Results, output: Path) -> str:
     text = page(results, "results.svg")
     write_json(results, output / "results.json")
     write_plot(results, output / "results.svg")
-    write_between_markers(output / "RESULTS.md", text)
+    write_section(output / "RESULTS.md", SECTION, text)
     return text
 
 

@@ -1,7 +1,6 @@
 """results.json, and the part of RESULTS.md between its markers."""
 
 import json
-import re
 import statistics
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, dataclass
@@ -28,7 +27,7 @@ from benchmarks.serving.profile import ThreadCpu
 from benchmarks.serving.provenance import Run
 from benchmarks.serving.rounds import Measurement, Record
 
-BEGIN, END = "<!-- serving -->", "<!-- /serving -->"
+SECTION: Final = "serving"
 MIB: Final = 2**20
 MISSING: Final = "-"
 Entry = Callable[[Sequence[Measurement], str, Cell], str]
@@ -78,17 +77,6 @@ def write_json(results: Results, path: Path) -> None:
 def read_json(path: Path) -> Results:
     """What `write_json` wrote."""
     return TypeAdapter(Results).validate_json(path.read_bytes())
-
-
-def write_between_markers(path: Path, text: str) -> None:
-    """Replace what stands between the markers; a file without them, or none, gets them at its end."""
-    marked = f"{BEGIN}\n{text}\n{END}"
-    page = path.read_text(encoding="utf-8") if path.exists() else "# Results\n"
-    if BEGIN in page and END in page:
-        page = re.sub(f"{BEGIN}.*?{END}", lambda _: marked, page, flags=re.DOTALL)
-    else:
-        page = f"{page.rstrip()}\n\n{marked}\n"
-    path.write_text(page, encoding="utf-8")
 
 
 def page(results: Results, plot: str) -> str:

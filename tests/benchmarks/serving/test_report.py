@@ -5,6 +5,7 @@ from dataclasses import replace
 from pathlib import Path
 from xml.etree import ElementTree as ET
 
+from benchmarks.marked_section import section_of
 from benchmarks.serving.closed_loop import Load
 from benchmarks.serving.contenders import BENTOML, LIMIT, OURS
 from benchmarks.serving.figures import FRAMES_PER_S, Figure
@@ -13,7 +14,7 @@ from benchmarks.serving.plan import FULL, Cell
 from benchmarks.serving.plot import write_plot
 from benchmarks.serving.profile import ThreadCpu
 from benchmarks.serving.provenance import Run
-from benchmarks.serving.report import BEGIN, END, Results, page, read_json, write_between_markers, write_json
+from benchmarks.serving.report import SECTION, Results, page, read_json, write_json
 from benchmarks.serving.rounds import Measurement, Record, Start
 
 RUN = Run(
@@ -123,17 +124,6 @@ def test_every_table_is_as_wide_as_its_head() -> None:
         assert len({row.count("|") for row in rows}) <= 1
 
 
-def test_only_what_stands_between_the_markers_is_written_anew(tmp_path: Path) -> None:
-    path = tmp_path / "RESULTS.md"
-    path.write_text(f"before\n{BEGIN}\nold \\1\n{END}\nafter\n")
-    write_between_markers(path, "new \\g<0>")
-    assert path.read_text() == f"before\n{BEGIN}\nnew \\g<0>\n{END}\nafter\n"
-    fresh = tmp_path / "fresh.md"
-    write_between_markers(fresh, "new")
-    write_between_markers(fresh, "newer")
-    assert fresh.read_text() == f"# Results\n\n{BEGIN}\nnewer\n{END}\n"
-
-
 def test_json_holds_each_measurement(tmp_path: Path) -> None:
     write_json(results(), tmp_path / "results.json")
     found = json.loads((tmp_path / "results.json").read_text())
@@ -150,7 +140,7 @@ def test_the_published_page_is_that_of_the_published_run(repository: Path) -> No
     """Nobody has mended a figure by hand."""
     published = read_json(repository / "benchmarks" / "results.json")
     text = (repository / "benchmarks" / "RESULTS.md").read_text()
-    assert page(published, "results.svg") == text.partition(f"{BEGIN}\n")[2].partition(f"\n{END}")[0]
+    assert page(published, "results.svg") == section_of(text, SECTION)
 
 
 def test_plot_is_a_picture_with_every_contender(tmp_path: Path) -> None:
