@@ -5,8 +5,8 @@
 measures, one after the other and in several rounds: every CPU decoding and resizing a JPEG of 1280 x 720; the session
 alone, at each batch size that a plan may have, through the buffers that the service binds; and the service as it tunes
 itself, with clients in processes of their own on the same CPUs. The service should answer at least 0.8 of what the
-slower half can do. Writes gpu.json. `--device cpu` goes through all of it where there is no GPU, and says nothing of
-one.
+slower half can do. Writes gpu.json, and its table into RESULTS.md beside it. `--device cpu` goes through all of it
+where there is no GPU, says nothing of one and leaves the page alone.
 """
 
 import asyncio
@@ -17,19 +17,21 @@ import shlex
 import statistics
 import sys
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Final, Literal
+from typing import Any, Final, Literal
 
 import click
 import numpy as np
 from rich.console import Console
 from rich.table import Table
 
+from benchmarks.marked_section import write_section
 from benchmarks.service_process import machine, served
+from benchmarks.serving.contenders import LONG_QUEUE
 from benchmarks.soak.crowd import Crowd
 from service.inference.decoding import FrameLimits, decode_frame
 from service.inference.detector import Detector, load_detector
@@ -43,6 +45,7 @@ HERE: Final = Path(__file__).parent
 ASKED: Final = 0.8
 QUIET: Final = ("--drain-seconds", "0", "--access-log-level", "debug")
 WARM_UP_SHARE: Final = 0.2
+SECTION: Final = "gpu"
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,29 +108,56 @@ def service_rate(url: str, frame: bytes, processes: int, clients: int, seconds: 
 def answered_per_s(port: int, frame: bytes, clients: int, seconds: float) -> float:
     """Of the clients of one process, after a while in which everybody comes up to speed."""
     crowd = Crowd(port, frame, random.Random(0))  # noqa: S311 - nothing here is drawn
-    begun_s = time.monotonic() + WARM_UP_SHARE * seconds
-    end_s = begun_s + seconds
+    answered, lasted_s = asyncio.run(answered_meanwhile(crowd, clients, seconds))
+    return answered / lasted_s
 
-    async def run() -> int:
-        staying = [asyncio.create_task(crowd.stay(lambda: time.monotonic() >= end_s)) for _ in range(clients)]
-        await asyncio.sleep(begun_s - time.monotonic())
-        before = crowd.statuses["200"]
-        await asyncio.gather(*staying)
-        return crowd.statuses["200"] - before
 
-    return asyncio.run(run()) / (time.monotonic() - begun_s)
+async def answered_meanwhile(crowd: Crowd, clients: int, seconds: float) -> tuple[int, float]:
+    """Frames, and the seconds in which they were; who waits at their end, as for Retry-After, is left there."""
+    async with asyncio.TaskGroup() as group:
+        staying = [group.create_task(crowd.stay(lambda: False)) for _ in range(clients)]
+        await asyncio.sleep(WARM_UP_SHARE * seconds)
+        before, begun_s = crowd.statuses["200"], time.monotonic()
+        await asyncio.sleep(seconds)
+        answered, lasted_s = crowd.statuses["200"] - before, time.monotonic() - begun_s
+        for client in staying:
+            client.cancel()
+    return answered, lasted_s
 
 
 def table(rounds: Sequence[Round]) -> Table:
     """Medians over the rounds."""
+    shown = Table("frames/s", "median", title=verdict(rounds))
+    for row in rows(rounds):
+        shown.add_row(*row)
+    return shown
+
+
+def verdict(rounds: Sequence[Round]) -> str:
+    """What is asked, and whether it is reached."""
     share = statistics.median(one.share for one in rounds)
     reached = "reached" if share >= ASKED else "not reached"
-    shown = Table("frames/s", "median", title=f"the service answers {share:.2f} of the limit; {ASKED} is {reached}")
-    shown.add_row("all CPUs decoding", f"{statistics.median(one.decoding for one in rounds):.1f}")
+    return f"the service answers {share:.2f} of the limit; {ASKED} is {reached}"
+
+
+def rows(rounds: Sequence[Round]) -> Iterator[tuple[str, str]]:
+    """Frames a second of each half and of the service, medians over the rounds."""
+    yield "all CPUs decoding", f"{statistics.median(one.decoding for one in rounds):.1f}"
     for name in rounds[0].session:
-        shown.add_row(f"session alone, {name}", f"{statistics.median(one.session[name] for one in rounds):.1f}")
-    shown.add_row("service", f"{statistics.median(one.service for one in rounds):.1f}")
-    return shown
+        yield f"session alone, {name}", f"{statistics.median(one.session[name] for one in rounds):.1f}"
+    yield "service", f"{statistics.median(one.service for one in rounds):.1f}"
+
+
+def section(report: dict[str, Any]) -> str:
+    """What RESULTS.md tells of a run, from what gpu.json holds."""
+    rounds = [Round(one["decoding"], one["session"], one["service"]) for one in report["rounds"]]
+    lines = [f"| {what} | {median} |" for what, median in (("frames/s", "median"), ("---", "---"), *rows(rounds))]
+    return (
+        "## On a GPU, beside its two halves\n\n"
+        f"    {report['command']}\n\n"
+        f"{report['date']}, {', '.join(report['gpus'])}, {report['machine']}. Over {len(rounds)} rounds "
+        f"{verdict(rounds)}.\n\n"
+    ) + "\n".join(lines)
 
 
 @click.command(context_settings={"show_default": True})
@@ -155,7 +185,7 @@ def main(
     detectors = {kind: load_detector(model, device, 1, FrameLimits(), cuda_graphs=kind) for kind in graphs}
     flags = ("--model", str(model), "--device", device, "--workers", str(workers))
     found = []
-    with served(*flags, *QUIET) as service:
+    with served(*flags, *LONG_QUEUE, *QUIET) as service:
         service.wait_for_processes(workers)
         for _ in range(rounds):
             session = {
@@ -173,6 +203,8 @@ def main(
         "rounds": [{**asdict(one), "limit": one.limit, "share": one.share} for one in found],
     }
     output.write_text(json.dumps(report, indent=2) + "\n", encoding="utf-8")
+    if device == "cuda":
+        write_section(output.with_name("RESULTS.md"), SECTION, section(report))
     Console().print(table(found))
 
 

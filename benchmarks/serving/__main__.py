@@ -13,6 +13,7 @@ from typing import Any, Final, TypeVar
 
 import click
 
+from benchmarks.marked_section import write_section
 from benchmarks.serving.answers import reference
 from benchmarks.serving.closed_loop import GeneratorFailed, find_wrk
 from benchmarks.serving.contenders import CONTENDERS, LIMIT, NAMES, OURS
@@ -23,7 +24,7 @@ from benchmarks.serving.plan import FULL, QUICK, Plan
 from benchmarks.serving.plot import write_plot
 from benchmarks.serving.profile import run_profile
 from benchmarks.serving.provenance import this_run
-from benchmarks.serving.report import Results, page, read_json, write_between_markers, write_json
+from benchmarks.serving.report import SECTION, Results, page, read_json, write_json
 from benchmarks.serving.rounds import CHECKED_FRAMES, FAILURES, Record, Setting, run_rounds
 from service.inference.execution import available_cpus
 from service.settings import DEFAULT_MODEL
@@ -97,8 +98,9 @@ def run(options: Options) -> Results:
     open_loops = [loop for loop in loops if loop]
     figures = asked(record.measurements, open_loops, peers, setting.plan)
     described = this_run(options.model, options.source, names, started_s, load_before)
-    profile = [line for lines in profiles if lines for line in lines]
-    return Results(described, setting.plan, names, peers, record, open_loops, figures, profile)
+    (profile,) = profiles or [None]
+    functions, cpu = (profile.functions, profile.cpu) if profile else ([], None)
+    return Results(described, setting.plan, names, peers, record, open_loops, figures, functions, cpu)
 
 
 @contextmanager
@@ -145,7 +147,7 @@ def write(results: Results, output: Path) -> str:
     text = page(results, "results.svg")
     write_json(results, output / "results.json")
     write_plot(results, output / "results.svg")
-    write_between_markers(output / "RESULTS.md", text)
+    write_section(output / "RESULTS.md", SECTION, text)
     return text
 
 
@@ -157,7 +159,11 @@ AGAIN: Final = "else all; may be repeated."
 @click.option("--contender", "names", multiple=True, type=click.Choice(NAMES), help=f"Whom to measure; {AGAIN}")
 @click.option("--size", "sizes", multiple=True, type=click.Choice(SIZES), help=f"Of frames, in pixels; {AGAIN}")
 @click.option("--clients", multiple=True, type=click.IntRange(1, 4096), help=f"In the closed loop; {AGAIN}")
-@click.option("--seconds", type=click.IntRange(1, 600), help="Of each measurement in the closed loop.")
+@click.option(
+    "--seconds",
+    type=click.IntRange(1, 600),
+    help="Of a measurement in the closed loop; three times that with 256 clients.",
+)
 @click.option("--rounds", type=click.IntRange(1, 1000), help="How often each is measured.")
 @click.option("--open-loop/--no-open-loop", default=True, help="Whether to measure at constant rates.")
 @click.option("--profile/--no-profile", default=True, help="Whether to sample where the service's time goes.")

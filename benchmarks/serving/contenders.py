@@ -11,6 +11,7 @@ from benchmarks.serving.peers.launch import FIELD, Body, Launch
 LIMIT: Final = "in-process limit"
 OURS: Final = "roadcue"
 AS_SHIPPED: Final = "roadcue as shipped"
+BENTOML: Final = "BentoML"
 
 PEERS: Final = "benchmarks.serving.peers"
 # With the same decode and the same file answers differ by rounding alone.
@@ -124,7 +125,7 @@ CONTENDERS: Final = (
     Contender(AS_SHIPPED, "", "roadcue", _roadcue(), form_field="file", read=_our_answer, variant="auto"),
     Contender("naive endpoint", "naive", "fastapi", _module("naive_app"), tolerance=OTHER_PIXELS),
     Contender("LitServe", "litserve", "litserve", _module("litserve_app")),
-    Contender("BentoML", "bentoml", "bentoml", _bentoml, lambda _: {"BENTOML_DO_NOT_TRACK": "True"}),
+    Contender(BENTOML, "bentoml", "bentoml", _bentoml, lambda _: {"BENTOML_DO_NOT_TRACK": "True"}),
     Contender("MLServer", "mlserver", "mlserver", _mlserver, _mlserver_variables),
     Contender("Ray Serve", "ray", "ray", _module("ray_app"), _ray_variables),
     Contender("mosec", "mosec", "mosec", _mosec, path="/inference", bodies=("raw",)),

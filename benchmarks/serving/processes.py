@@ -36,7 +36,12 @@ class MarkedProcesses:
 
     def cpu_s(self) -> float:
         """User and system seconds of the living ones, and of those that ended under them and were waited for."""
-        return sum(map(self._ticks, self.pids())) / TICKS_PER_S
+        return sum(sum(_times(self.proc / str(pid))) for pid in self.pids()) / TICKS_PER_S
+
+    def thread_cpu_s(self) -> dict[int, float]:
+        """User and system seconds of each living thread, by its id."""
+        tasks = (task for pid in self.pids() for task in (self.proc / str(pid) / "task").iterdir())
+        return {int(task.name): sum(_times(task)[:2]) / TICKS_PER_S for task in tasks}
 
     def memory_bytes(self) -> int:
         """Memory held, where pages that several share count once: the sum of proportional set sizes."""
@@ -84,10 +89,12 @@ class MarkedProcesses:
             with contextlib.suppress(ProcessLookupError):
                 os.kill(pid, number)
 
-    def _ticks(self, pid: int) -> int:
-        # proc(5): after the name in brackets come the fields from the third on; 14 to 17 are the times.
-        fields = _read(self.proc / str(pid) / "stat").rpartition(b")")[2].split()
-        return sum(map(int, fields[11:15]))
+
+def _times(folder: Path) -> list[int]:
+    """Ticks of a process or a thread: user, system, and both of children that ended."""
+    # proc(5): after the name in brackets come the fields from the third on; 14 to 17 are the times.
+    fields = _read(folder / "stat").rpartition(b")")[2].split()
+    return list(map(int, fields[11:15]))
 
 
 def _read(path: Path) -> bytes:

@@ -1,7 +1,7 @@
 """In which order: in each round, for each cell, everybody in an order drawn anew, while all the others are frozen.
 
 Whatever else the machine does, and however its speed drifts, meets all alike within seconds; what is compared is within
-a cell of a round. Who fails is told, started once more, and after that left out; the others go on.
+a cell of a round. Who fails is told, started once more and measured again, and after that left out; the others go on.
 """
 
 import contextlib
@@ -119,14 +119,15 @@ class Stand:
         self._stack.close()
 
     def measure(self, cell: Cell, turn: int) -> None:
-        """Record one measurement, or why there is none."""
-        if self._server is None:
-            return
-        try:
-            self._record.measurements.append(self._measured(self._server, cell, turn))
-        except FAILURES as problem:
-            self._tell(problem)
-            self._start()
+        """Record one measurement, and why it took another start, or why there is none."""
+        while self._server is not None:
+            try:
+                self._record.measurements.append(self._measured(self._server, cell, turn))
+            except FAILURES as problem:
+                self._tell(problem)
+                self._start()
+            else:
+                return
 
     def _measured(self, server: Server, cell: Cell, turn: int) -> Measurement:
         folder, seconds = self._setting.folder / cell.size, self._setting.plan.seconds_of(cell)

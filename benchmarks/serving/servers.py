@@ -2,6 +2,7 @@
 
 import contextlib
 import os
+import re
 import socket
 import subprocess
 import tempfile
@@ -25,6 +26,8 @@ POLL_S: Final = 0.1
 # MLServer listens on three ports in a row.
 PORTS_IN_A_ROW: Final = 3
 LOG_TAIL: Final = 1500
+# What colours a terminal, ECMA-48.
+ESCAPES: Final = re.compile(r"\x1b\[[0-?]*[ -/]*[@-~]")
 # What the caller's environment must not decide: how our service, or a peer, is set up.
 FOREIGN: Final = ("ROADCUE_", "RAY_", "MLSERVER_", "MOSEC_", "BENTOML_", "OTEL_", "BENCHMARK_")
 
@@ -87,7 +90,9 @@ class Server:
         try:
             self.ask(frame, timeout_s=WAKE_TIMEOUT_S).raise_for_status()
         except httpx.HTTPError as problem:
-            raise self.failure(f"it does not answer after a pause: {problem!r}") from problem
+            raise self.failure(
+                f"it does not answer after this benchmark stopped it for a while (SIGSTOP): {problem!r}"
+            ) from problem
 
     def end(self) -> None:
         """End every process of it."""
@@ -95,7 +100,7 @@ class Server:
         self.process.wait()
 
     def _log_tail(self) -> str:
-        return self.log.read_text(encoding="utf-8", errors="replace")[-LOG_TAIL:]
+        return ESCAPES.sub("", self.log.read_text(encoding="utf-8", errors="replace"))[-LOG_TAIL:]
 
 
 @contextlib.contextmanager

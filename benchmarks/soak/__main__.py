@@ -28,7 +28,8 @@ from service.inference.driving_frame import driving_frame
 HERE: Final = Path(__file__).parents[1]
 QUIET: Final = ("--tuning-seconds", "0", "--access-log-level", "debug")
 SETTLE_SECONDS: Final = 10.0
-EMPTY: Final = ("roadcue_queue_frames", "roadcue_running_frames", "roadcue_upload_bytes")
+IN_FLIGHT: Final = "roadcue_http_requests_in_flight"
+EMPTY: Final = ("roadcue_queue_frames", "roadcue_running_frames", "roadcue_upload_bytes", IN_FLIGHT)
 
 Over = Callable[[], bool]
 
@@ -85,9 +86,7 @@ class Soak:
         return self._held()
 
     def _held(self) -> dict[str, float]:
-        lines = httpx.get(f"{self._service.url}/metrics").text.splitlines()
-        samples = dict(line.rsplit(" ", 1) for line in lines if not line.startswith("#"))
-        return {name: float(samples[name]) for name in EMPTY}
+        return held(httpx.get(f"{self._service.url}/metrics").text)
 
     async def _phase(self, name: str, crowd: Crowd, begin: Callable[[], Sequence[Awaitable[None]]]) -> Phase:
         with stayers(self._port, self._frame, self._staying) as seconds:
@@ -105,6 +104,12 @@ class Soak:
     def _timer(self) -> Over:
         end_s = time.monotonic() + self._seconds
         return lambda: time.monotonic() >= end_s
+
+
+def held(metrics: str) -> dict[str, float]:
+    """What the service holds of requests, by a scrape, which is a request in flight itself."""
+    samples = dict(line.rsplit(" ", 1) for line in metrics.splitlines() if not line.startswith("#"))
+    return {name: float(samples[name]) - (name == IN_FLIGHT) for name in EMPTY}
 
 
 async def run(soak: Soak, requests: int, progress: Progress) -> Report:

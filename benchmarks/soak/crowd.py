@@ -101,16 +101,22 @@ class Crowd:
     async def stay(self, until: Callable[[], bool], pause_s: float = 0.0, longest_pause_s: float = math.inf) -> None:
         """Post and wait for the answer, again and again; refused, wait for as long as the reply says."""
         request, connection = raw(self.frame), await Connection.open(self.port)
-        while not until():
-            begun_s = time.monotonic()
-            connection.send(request)
-            status, retry_after_s = await connection.reply()
-            self.statuses[str(status)] += 1
-            self.frames += 1
-            if status == httpx.codes.OK:
-                self.seconds.append(time.monotonic() - begun_s)
-            await asyncio.sleep(min(max(pause_s, retry_after_s), longest_pause_s))
-        connection.close()
+        try:
+            while not until():
+                retry_after_s = await self._post(connection, request)
+                await asyncio.sleep(min(max(pause_s, retry_after_s), longest_pause_s))
+        finally:
+            connection.close()
+
+    async def _post(self, connection: Connection, request: bytes) -> float:
+        begun_s = time.monotonic()
+        connection.send(request)
+        status, retry_after_s = await connection.reply()
+        self.statuses[str(status)] += 1
+        self.frames += 1
+        if status == httpx.codes.OK:
+            self.seconds.append(time.monotonic() - begun_s)
+        return retry_after_s
 
     async def leave(self, until: Callable[[], bool], pace: Pace) -> None:
         """Post and leave at a random moment, again and again."""

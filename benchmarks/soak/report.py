@@ -62,6 +62,9 @@ class Report:
         warm, last = next(one for one in self.resources if one.requests), self.resources[-1]
         if last.resident_mib > MAY_GROW * warm.resident_mib:
             yield f"memory grew from {warm.resident_mib} to {last.resident_mib} MiB"
+        # While the crowd is there its connections are open files too: the first look, like the last, is at rest.
+        if last.open_files > self.resources[0].open_files:
+            yield f"{last.open_files} files are open, {self.resources[0].open_files} were before the crowd"
         leaving_ms, patient_ms = phase["leaving"].p99_ms, phase["patient"].p99_ms
         if leaving_ms > P99_MAY_GROW * patient_ms:
             yield f"p99 is {leaving_ms} ms beside a leaving crowd, {patient_ms} ms beside a patient one"

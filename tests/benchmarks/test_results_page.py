@@ -7,6 +7,9 @@ from typing import Any
 
 import pytest
 
+from benchmarks.gpu import SECTION, section
+from benchmarks.marked_section import section_of
+
 
 @pytest.fixture
 def page(repository: Path) -> str:
@@ -44,6 +47,13 @@ def test_the_shutdowns_are_told_as_they_went(page: str, repository: Path) -> Non
     assert f"of {requests:,} requests, {after:,} of them answered after SIGTERM, none was lost" in page
     assert [one["lost"] for one in runs] == [[]] * len(runs)
     assert {one["exit_code"] for one in runs} == {0}
+
+
+def test_a_gpu_is_told_of_once_there_was_one(page: str, repository: Path) -> None:
+    measured = (repository / "benchmarks" / "gpu.json").exists()
+    assert ("**Nothing here ran on a GPU**" in page) != measured
+    published = section_of((repository / "benchmarks" / "RESULTS.md").read_text(encoding="utf-8"), SECTION)
+    assert published == (section(run(repository, "gpu")) if measured else "")
 
 
 def test_the_starts_are_told_as_they_went(page: str, repository: Path) -> None:

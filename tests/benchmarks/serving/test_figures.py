@@ -4,7 +4,7 @@ import pytest
 
 from benchmarks.serving.closed_loop import Load
 from benchmarks.serving.contenders import AS_SHIPPED, LIMIT, OURS
-from benchmarks.serving.figures import asked, best_peer, frames_per_s, median, ratio
+from benchmarks.serving.figures import asked, best_peer, frames_per_s, median, modes, ratio
 from benchmarks.serving.overload import SHARES, Memory, OpenLoop, PhaseFigures, Turn
 from benchmarks.serving.plan import FULL, Cell
 from benchmarks.serving.rounds import Measurement
@@ -36,6 +36,18 @@ def test_who_was_not_measured_has_no_figure() -> None:
     assert median(seen, OURS, CELL, frames_per_s) is None
     assert best_peer(seen, ["a", "b"], CELL) is None
     assert asked(seen, [], ["a"], FULL) == []
+
+
+def test_two_modes_are_told_apart_at_the_middle_and_rounds_that_are_alike_have_none() -> None:
+    seen = [measured("two", turn, rate) for turn, rate in enumerate((48, 90, 50, 84))]
+    seen += [measured("two", 0, 47, clients=64), measured("two", 0, 20, clients=1)]
+    seen += [measured("one", turn, rate) for turn, rate in enumerate((80, 100, 110))]
+    cells = [CELL, Cell("1280x720", "raw", 64)]
+    found = modes(seen, "two", cells)
+    assert found
+    assert (found.slow, found.fast) == ([47.0, 48.0, 50.0], [84.0, 90.0])
+    assert modes(seen, "one", cells) is None
+    assert modes(seen, "nobody", cells) is None
 
 
 def test_each_figure_is_held_to_its_bound() -> None:

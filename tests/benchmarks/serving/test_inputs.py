@@ -13,7 +13,7 @@ from benchmarks.serving.environments import EnvironmentFailed, environment
 from benchmarks.serving.frames import COUNT, write_frames
 from benchmarks.serving.in_process import InProcessLoop, loop
 from benchmarks.serving.peers.frame_model import FrameModel
-from benchmarks.serving.profile import shares
+from benchmarks.serving.profile import by_group, shares
 from tests.model_training.images import write_image
 from tests.tiny_model import write_tiny_model
 
@@ -99,3 +99,10 @@ def test_failed_installation_says_what_pip_said(tmp_path: Path, monkeypatch: pyt
 def test_profile_adds_up_innermost_functions_of_all_stacks() -> None:
     stacks = "main (a.py:1);run (b.py:7) 6\nmain (a.py:1);run (b.py:9) 2\nmain (a.py:1) 2\n"
     assert shares(stacks) == [("run (b.py)", 0.8), ("main (a.py)", 0.2)]
+
+
+def test_threads_are_grouped_by_the_names_that_the_service_gives_them() -> None:
+    """Thread 4 came after the names were read."""
+    names = {1: "MainThread", 2: "frames-0", 3: "frames-1", 5: "asyncio_0"}
+    found = by_group({1: 1.5, 2: 4.0, 3: 5.0, 4: 0.25, 5: 0.5}, names)
+    assert found == {"event loop": 1.5, "frame workers": 9.0, "others": 0.75}

@@ -1,15 +1,28 @@
 """What is told of constant rates is what the exchanges say."""
 
+from contextlib import nullcontext
+from pathlib import Path
+
 import pytest
 
 from benchmarks.serving import overload
+from benchmarks.serving.closed_loop import Load
+from benchmarks.serving.contenders import CONTENDERS
 from benchmarks.serving.open_loop import Exchange, Phase
 from benchmarks.serving.overload import Memory, OpenLoop, Turn, overload_growth, percentile, phases_of, recovery_s
 from benchmarks.serving.plan import FULL
+from benchmarks.serving.processes import MarkedProcesses
+from benchmarks.serving.rounds import Record, Setting
 
 # Half, nine tenths, half, three times, half of ten a second.
 PHASES = [Phase(5, 1), Phase(9, 1), Phase(5, 1), Phase(30, 2), Phase(8, 3)]
 AFTER_S = 5.0
+
+
+class StillServer:
+    """Has no process at all."""
+
+    processes = MarkedProcesses("of nobody")
 
 
 def test_percentile_is_the_smallest_value_that_enough_do_not_exceed() -> None:
@@ -17,6 +30,24 @@ def test_percentile_is_the_smallest_value_that_enough_do_not_exceed() -> None:
     assert percentile([4, 1, 3, 2], 99) == 4
     assert percentile(list(range(1, 101)), 99) == 99
     assert percentile([], 50) is None
+
+
+def test_capacity_is_the_best_of_three_closed_loops(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A server of which one loop keeps only one worker busy is still asked for three times what both can."""
+    rates = iter([48, 90, 49])
+    asked_for: list[float] = []
+
+    def generated(_server: object, _frames: Path, phases: list[Phase]) -> tuple[list[Exchange], float]:
+        asked_for.extend(phase.rate for phase in phases)
+        return [], 0.0
+
+    monkeypatch.setattr(overload, "ready", lambda *_: nullcontext(StillServer()))
+    monkeypatch.setattr(overload, "load", lambda *_: Load(1.0, next(rates), 0, 0, 1.0, 1.0, 1.0, 0.1, 0.1))
+    monkeypatch.setattr(overload, "_generate", generated)
+    setting = Setting(tmp_path, tmp_path, {}, tmp_path, 2, (), False, FULL, {}, lambda _: None)
+    found = overload.run_open_loop(setting, CONTENDERS[-1], Record())
+    assert (found.capacity, found.phases[overload.OVERLOAD].rate) == (90.0, 270.0)
+    assert asked_for == [45.0, 81.0, 45.0, 270.0, 45.0]
 
 
 def test_phases_are_shares_of_the_capacity() -> None:

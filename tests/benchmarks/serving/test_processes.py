@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from benchmarks.serving.processes import MARK, PAGE_BYTES, TICKS_PER_S, MarkedProcesses
+from tests.service.server_process import wait_for
 
 # Starts a child in a session of its own, as a daemon does, tells both and waits.
 PARENT = """
@@ -46,6 +47,15 @@ def test_figures_are_those_of_the_marked_ones(tmp_path: Path) -> None:
     assert found.memory_bytes() == 624 * 1024
 
 
+def test_each_thread_is_told_with_its_own_time(tmp_path: Path) -> None:
+    """User and system; what children took that were waited for is the process's, not a thread's."""
+    write_process(tmp_path, 10, "ours", (100, 20, 3, 4), 50, 600)
+    (tmp_path / "10" / "task").mkdir()
+    write_process(tmp_path / "10" / "task", 10, "ours", (90, 5, 3, 4), 0, 0)
+    write_process(tmp_path / "10" / "task", 11, "ours", (10, 15, 3, 4), 0, 0)
+    assert MarkedProcesses("ours", tmp_path).thread_cpu_s() == {10: 95 / TICKS_PER_S, 11: 25 / TICKS_PER_S}
+
+
 def test_rest_is_noticed_and_work_that_does_not_end_too(tmp_path: Path) -> None:
     """The first look sees work, the next none; a process that works on is given up."""
     write_process(tmp_path, 10, "ours", (0, 0, 0, 0), 1, 1)
@@ -70,8 +80,8 @@ def test_detached_process_is_frozen_and_ended_with_the_others() -> None:
     pids = sorted(map(int, parent.stdout.readline().split()))
     found = MarkedProcesses(environment[MARK])
     try:
-        # The child shows its parent's environment until it has become its own program.
-        assert sorted(found.pids()) == pids
+        # For a moment, while it becomes its own program, the child shows no environment.
+        wait_for(lambda: sorted(found.pids()) == pids)
         found.freeze()
         assert {state(pid) for pid in pids} == {"T"}
         found.thaw()

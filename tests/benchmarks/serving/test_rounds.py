@@ -74,11 +74,11 @@ def test_server_that_cannot_start_or_answers_wrong_is_told_and_left_out(
     assert "lying, raw: its probabilities are off by 0.65; allowed are 0.0001" in told
 
 
-def test_failed_measurement_starts_the_server_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Load 1 warms up, 2 fails, 3 warms up again; of four measurements three are left."""
+def test_failed_measurement_is_made_again_after_another_start(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Load 1 warms up, 2 fails, 3 warms up again; all four measurements are there."""
     monkeypatch.setattr(rounds, "closed_loop", FakeLoop(failing=(2,)))
     record = run(tmp_path, answering("a"))
-    assert len(record.measurements) == 3
+    assert [(one.round, one.cell.clients) for one in record.measurements] == [(0, 1), (0, 16), (1, 1), (1, 16)]
     assert record.problems == ["a, raw: wrk ended with 1"]
     assert len(record.starts) == 2
 
@@ -111,6 +111,21 @@ def test_variables_of_the_caller_do_not_set_servers_up(tmp_path: Path, monkeypat
     assert b"ROADCUE_WORKERS" not in environment
     assert b"MLSERVER_DEBUG" not in environment
     assert MARK.encode() in environment
+
+
+def test_failures_are_told_without_the_colours_of_a_terminal(tmp_path: Path) -> None:
+    with started(answering("a"), Path(), tmp_path, 1, "raw") as server:
+        server.wait_until_ready(b"frame")
+        server.log.write_text("\x1b[36m(replica)\x1b[0m started\x1b[1;31m!\x1b[0m")
+        assert str(server.failure("it failed")) == "a, raw: it failed\n(replica) started!"
+
+
+def test_who_does_not_come_back_from_a_pause_was_paused_by_the_benchmark(tmp_path: Path) -> None:
+    with started(answering("a"), Path(), tmp_path, 1, "raw") as server:
+        server.wait_until_ready(b"frame")
+        server.processes.end()
+        with pytest.raises(ServerFailed, match=r"after this benchmark stopped it for a while \(SIGSTOP\)"):
+            server.wake(b"frame")
 
 
 def test_ended_server_does_not_answer(tmp_path: Path) -> None:
