@@ -171,11 +171,10 @@ class _Contest:
                 return
 
     def figures(self) -> Iterator[PlanFigures]:
-        """Of all that had a turn."""
-        reference = self._contenders[0].turns
+        """Of all that had a turn in a round in which the first had one, too."""
         for contender in self._contenders:
-            if contender.turns and not contender.failure:
-                yield _figures(contender, reference)
+            if self._is_comparable(contender) and not contender.failure:
+                yield _figures(contender, self._contenders[0].turns)
 
     def left_out(self) -> Iterator[LeftOut]:
         """Who has no figures."""
@@ -183,8 +182,11 @@ class _Contest:
         for contender in self._contenders:
             if contender.failure:
                 yield LeftOut(plan=contender.plan, reason=contender.failure)
-            elif not contender.turns:
+            elif not self._is_comparable(contender):
                 yield LeftOut(plan=contender.plan, reason=self._no_time())
+
+    def _is_comparable(self, contender: _Contender) -> bool:
+        return not contender.turns.keys().isdisjoint(self._contenders[0].turns)
 
     def _order(self, round_number: int) -> list[_Contender]:
         first = round_number % len(self._contenders)

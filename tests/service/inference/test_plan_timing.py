@@ -14,7 +14,7 @@ from service.inference.execution import ExecutionPlan
 from service.inference.plan_timing import Clocks, Scheduler, measure_plans
 from service.inference.scheduling import open_scheduler
 from service.inference.tuning import Measurements
-from tests.service.inference.timed_plans import FakeClock, FakePlans
+from tests.service.inference.timed_plans import FakeClock, FakePlans, FakeScheduler
 
 ONE, TWO, THREE = ExecutionPlan(1, 1), ExecutionPlan(1, 2), ExecutionPlan(1, 3)
 BATCHED = ExecutionPlan(1, 1, (1, 2, 4))
@@ -102,6 +102,19 @@ def test_a_slow_model_gets_fewer_plans_and_it_says_so() -> None:
     assert [left.plan for left in found.left_out] == [TWO, BATCHED, ONE]
     assert {left.reason for left in found.left_out} == {"no time was left of 3 seconds"}
     assert clock.now_s - 100 <= 3.0
+
+
+def test_a_plan_that_has_nothing_to_be_compared_with_has_no_figures() -> None:
+    """On a busy machine the second plan takes long to open; what is left is too short for the slow first one."""
+
+    class SlowToOpen(FakePlans):
+        def open(self, plan: ExecutionPlan) -> FakeScheduler:
+            self.clock.advance(4.2 if plan == TWO else 0.0)
+            return super().open(plan)
+
+    found = measured(SlowToOpen(FakeClock(), {ONE: 0.5, TWO: 0.001}), budget_s=6.0)
+    assert found.figures == ()
+    assert [left.plan for left in found.left_out] == [ONE, TWO]
 
 
 def test_plans_that_open_slowly_leave_the_rest_out() -> None:
