@@ -58,6 +58,8 @@ def interrupted_while_reading(path: Path, program: str, *arguments: object) -> t
     try:
         writer: list[int] = []
         wait_for(lambda: process.poll() is not None or opened_by_a_reader(path, writer))
+        # A signal that comes on the way from opening to reading is noticed only when there is something to read.
+        wait_for(lambda: process.poll() is not None or sleeps(process.pid))
         process.send_signal(signal.SIGINT)
         out, said = process.communicate(timeout=PATIENCE_S)
     finally:
@@ -65,6 +67,11 @@ def interrupted_while_reading(path: Path, program: str, *arguments: object) -> t
         for descriptor in writer:
             os.close(descriptor)
     return process.returncode, out.decode(), said.decode()
+
+
+def sleeps(pid: int) -> bool:
+    """Whether a process waits for something rather than computes, by Linux's state of its main thread."""
+    return Path(f"/proc/{pid}/stat").read_text(encoding="utf-8").rpartition(")")[2].split()[0] == "S"
 
 
 def opened_by_a_reader(path: Path, writer: list[int]) -> bool:
