@@ -3,11 +3,12 @@
     python benchmarks/per_frame.py
 
 takes every file of the model (float32, int8, float16) through the service's own decoder and session, and YOLOX-nano
-through OpenCV and its own preprocessing. All answer the same real frames in the same run, frame by frame in an order
-drawn anew each time, so that whatever else the machine does harms all alike; what is reported is the median of the
-ratios within a frame, with a 95 % interval from resampling frames. Time is what the one thread spent on its core, which
-on an idle machine is what passed on the wall; what other programs take meanwhile does not count (--clock wall counts
-it). Writes per_frame.json and per_frame.md.
+through OpenCV and its own preprocessing. Decoding and resizing, which all our files need alike, is timed by itself
+too; what a frame takes beyond it is the network's. All answer the same real frames in the same run, frame by frame in
+an order drawn anew each time, so that whatever else the machine does harms all alike; what is reported is the median
+of the ratios within a frame, with a 95 % interval from resampling frames. Time is what the one thread spent on its
+core, which on an idle machine is what passed on the wall; what other programs take meanwhile does not count (--clock
+wall counts it). Writes per_frame.json and per_frame.md.
 
 # R = rounds, one frame each; V = contenders
 """
@@ -44,12 +45,13 @@ from service.settings import DEFAULT_MODEL
 HERE: Final = Path(__file__).parent
 SHARED: Final = HERE.parent.parent / "shared"
 YARDSTICK: Final = "yolox_nano"
+DECODING: Final = "decoding and resizing"
 # Not counted: caches are cold, memory is not yet reserved.
 WARM_UP_ROUNDS: Final = 10
 
 CLOCKS: Final = {"core": time.thread_time, "wall": time.perf_counter}
 
-Answer = Callable[[bytes], Sequence[float]]
+Answer = Callable[[bytes], object]
 Clock = Callable[[], float]
 
 
@@ -111,14 +113,11 @@ class Detector:
 
 
 def contenders(model: Path, yardstick: Path | None) -> list[Contender]:
-    """Every file of the model, and the yardstick, each on one thread."""
-    ours = [Contender(f"roadcue {precision}", _ours(model, precision)) for precision in files_beside(model)]
-    return [*ours, Contender(YARDSTICK, Detector(yardstick))] if yardstick else ours
-
-
-def _ours(model: Path, precision: str) -> Answer:
-    detector = load_detector(model, "cpu", 1, FrameLimits(), precision)  # type: ignore[arg-type]  # names of files
-    return lambda data: list(detector.detect(data).probabilities.values())
+    """Every file of the model, what they have in common, and the yardstick, each on one thread."""
+    detectors = {name: load_detector(model, "cpu", 1, FrameLimits(), name) for name in files_beside(model)}
+    ours = [Contender(f"roadcue {name}", detector.detect) for name, detector in detectors.items()]
+    decoding = Contender(DECODING, next(iter(detectors.values())).decode)
+    return [*ours, decoding, *([Contender(YARDSTICK, Detector(yardstick))] if yardstick else [])]
 
 
 def measure(them: Sequence[Contender], frames: Sequence[bytes], rounds: int, clock: Clock) -> NDArray[np.float64]:
@@ -141,14 +140,14 @@ def timings(them: Sequence[Contender], seconds_RV: NDArray[np.float64]) -> list[
 
 
 def ratios(them: Sequence[Contender], seconds_RV: NDArray[np.float64]) -> list[Ratio]:
-    """Ours against the yardstick, and the variants against float32."""
-    names = [one.name for one in them]
-    pairs = [(name, YARDSTICK) for name in names if YARDSTICK in names and name != YARDSTICK]
-    pairs += [(name, "roadcue float32") for name in names if name not in ("roadcue float32", YARDSTICK)]
-    return [
-        _ratio(name, other, seconds_RV[:, names.index(name)], seconds_RV[:, names.index(other)])
-        for name, other in pairs
-    ]
+    """Ours against the yardstick, and the variants against float32, from the JPEG on and their networks alone."""
+    seconds = {one.name: seconds_RV[:, place] for place, one in enumerate(them)}
+    ours = [name for name in seconds if name not in (YARDSTICK, DECODING)]
+    networks = {f"{name}, network alone": seconds[name] - seconds[DECODING] for name in ours if DECODING in seconds}
+    against_yardstick = [(name, YARDSTICK) for name in ours if YARDSTICK in seconds]
+    against_float32 = [(name, some[0]) for some in (ours, list(networks)) for name in some[1:]]
+    measured = seconds | networks
+    return [_ratio(name, other, measured[name], measured[other]) for name, other in against_yardstick + against_float32]
 
 
 def _ratio(name: str, other: str, own_R: NDArray[np.float64], other_R: NDArray[np.float64]) -> Ratio:
