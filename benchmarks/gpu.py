@@ -21,6 +21,7 @@ from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
+from multiprocessing.synchronize import Barrier
 from pathlib import Path
 from typing import Any, Final, Literal
 
@@ -101,8 +102,14 @@ def service_rate(url: str, frame: bytes, processes: int, clients: int, seconds: 
     """Frames a second that are answered to so many clients, who share the processes out."""
     port = int(url.rpartition(":")[2])
     shares = [clients // processes + (number < clients % processes) for number in range(processes)]
-    with multiprocessing.get_context("spawn").Pool(processes) as pool:
+    context = multiprocessing.get_context("spawn")
+    with context.Pool(processes, meet, [context.Barrier(processes)]) as pool:
         return sum(pool.starmap(answered_per_s, [(port, frame, share, seconds) for share in shares]))
+
+
+def meet(everybody: Barrier) -> None:
+    """Let no process begin before all have come up: their seconds must be the same ones."""
+    everybody.wait()
 
 
 def answered_per_s(port: int, frame: bytes, clients: int, seconds: float) -> float:

@@ -2,12 +2,12 @@
 
     python -m benchmarks.startup
 
-starts the service again and again with the machine's default plan pinned, a worker on each CPU with one thread, from a
-disk whose files are in memory already, and takes the seconds from the start of the process until /health/ready answers
-200; beside it what importing alone takes. Then clients post frames, and what each process keeps resident is read: once
-ready, after the load, and at its highest. Pages that processes share (libraries, the parent's) count fully in each;
-`own` counts them in shares. Writes startup.json; exit code 1 where the slower median start or the largest process is
-beyond what is asked.
+starts the service again and again by the default plan, a worker on each CPU with one thread, from a disk whose files
+are in memory already, and takes the seconds from the start of the process until /health/ready answers 200; beside it
+what importing alone takes. Then clients post frames, and what each process keeps resident is read: once ready, after
+the load, and at its highest. Pages that processes share (libraries, the parent's) count fully in each; `own` counts
+them in shares. Writes startup.json; exit code 1 where the slower median start or the largest process is beyond what is
+asked.
 """
 
 import json
@@ -30,10 +30,10 @@ from rich.table import Table
 
 from benchmarks.service_process import machine, served
 from service.inference.driving_frame import driving_frame
-from service.inference.execution import ExecutionPlan, available_cpus
-from service.inference.tuning import default_plan
 
 HERE: Final = Path(__file__).parent
+# The default plan, a worker on each CPU of a process, without measuring.
+PINNED: Final = ("--tuning-seconds", "0")
 QUIET: Final = ("--drain-seconds", "0", "--access-log-level", "debug")
 # A machine that is busy otherwise would refuse some of the clients for the time that they would wait.
 PATIENT: Final = ("--max-queue-ms", "0")
@@ -64,16 +64,9 @@ class Start:
     after_load: list[Memory]
 
 
-def pinned(plan: ExecutionPlan) -> tuple[str, ...]:
-    """The flags that leave nothing of a plan to be measured."""
-    parts = (plan.inference_workers, plan.threads_per_worker, plan.largest_batch)
-    flags = ("--inference-workers", "--threads-per-worker", "--max-batch-frames")
-    return tuple(word for flag, part in zip(flags, parts, strict=True) for word in (flag, str(part)))
-
-
-def start(workers: int, frames: int, plan: Sequence[str]) -> Start:
+def start(workers: int, frames: int) -> Start:
     """Start, look, load, look again."""
-    with served("--workers", str(workers), *plan, *PATIENT, *QUIET) as service:
+    with served("--workers", str(workers), *PINNED, *PATIENT, *QUIET) as service:
         seconds = service.ready_s - service.started_s
         service.wait_for_processes(workers)
         when_ready = memory(service.process.pid)
@@ -162,17 +155,16 @@ def _held(figures: Sequence[Memory]) -> str:
 def main(times: int, workers: Sequence[int], frames: int, output: Path) -> None:
     """Measure the start and the memory of the service; exit code 1 when they are beyond what is asked."""
     seconds_to_import()  # from here on everything is in the page cache
-    plan = pinned(default_plan(available_cpus(), on_gpu=False))
     imports, starts = [], []
     for _ in range(times):
         imports.append(seconds_to_import())
-        starts += [start(number, frames, plan) for number in workers]
+        starts += [start(number, frames) for number in workers]
     found = list(faults(starts))
     report = {
         "date": datetime.now(UTC).isoformat(timespec="seconds"),
         "command": shlex.join(["python", "-m", "benchmarks.startup", *sys.argv[1:]]),
         "machine": machine(),
-        "plan": shlex.join(plan),
+        "plan": shlex.join(PINNED),
         "clients": CLIENTS,
         "seconds_to_import": imports,
         "starts": [asdict(one) for one in starts],

@@ -54,5 +54,6 @@ def check_same_rows(path: Path, wanted: Mapping[str, str], found: Mapping[str, s
     if different:
         raise CheckpointError(
             f"{path} was trained with other data: {', '.join(different)} differ (frames, entries or files have changed "
-            "since); use the data as it was, or train anew in another folder"
+            "since, or --teacher or --detector is not what it was); use the data as it was, or train anew in another "
+            "folder"
         )

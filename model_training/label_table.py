@@ -231,17 +231,20 @@ def _in_scenes(rows: Sequence[_Merged], problems: Problems) -> tuple[list[_Merge
     """The rows whose scene is certain, and the scene of each group."""
     drawn = [row for row in rows if row.is_drawn]
     scenes = _joined_groups(row.groups for row in drawn)
-    met: dict[str, set[str]] = {group: {scene} for group, scene in scenes.items()}
+    folders = _joined_groups(row.groups for row in rows if not row.is_drawn)
+    met: dict[str, set[str]] = defaultdict(set)
+    for group, scene in scenes.items():
+        met[folders.get(group, group)].add(scene)
     for row in drawn:
         for group in row.groups_to_fit:
-            met.setdefault(group, set()).add(scenes[row.groups[0]])
+            met[folders.get(group, group)].add(scenes[row.groups[0]])
     kept = []
     for row in rows:
-        among = sorted({scene for group in row.groups for scene in met.get(group, ())})
-        if row.is_drawn or len(among) < 2:
+        among = sorted(met.get(folders[row.groups[0]], ())) if not row.is_drawn else []
+        if len(among) < 2:
             kept.append(row)
         else:
-            said = f"group {row.groups[0]} shares frames with scenes {', '.join(among)}; name the one it belongs to"
+            said = f"group {', '.join(row.groups)} shares frames with scenes {', '.join(among)}; name the one it is of"
             problems.note(Kind.AMBIGUOUS_SCENE, row.image, None, said)
     belongs = [(group, *scenes) for group, scenes in met.items() if len(scenes) == 1]
     return kept, _joined_groups([*(row.groups for row in kept), *belongs])

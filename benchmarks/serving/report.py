@@ -164,7 +164,7 @@ def _bentoml(results: Results) -> str:
         return ""
     slow, fast = (f"{statistics.median(rates):.1f} ({len(rates)} rounds)" for rates in (found.slow, found.fast))
     return (
-        f"{BENTOML} answers in two modes, from round to round, with either number of clients: {slow} or {fast} "
+        f"{BENTOML} answers in two modes, from round to round: {slow} or {fast} "
         f"frames/s, {found.fast[-1]:.1f} at best, as if one of its workers were idle in the slower one. Its medians "
         "may be of either; its best rounds are what to compare with who knows how to avoid that. Why it happens was "
         "not found out."

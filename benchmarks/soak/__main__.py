@@ -116,9 +116,10 @@ async def run(soak: Soak, requests: int, progress: Progress) -> Report:
     """All phases, one after the other."""
     task = progress.add_task("requests left alone", total=requests)
     marks = [round(requests * share) for share in (WARM_SHARE, 0.4, 0.6, 0.8, 1.0)]
-    phases = [await soak.calm("calm"), await soak.patient()]
-    phases.append(await soak.leaving(phases[-1].frames_per_s))
+    phases = [await soak.calm("calm")]
     resources = [soak.resources(0)]
+    phases.append(await soak.patient())
+    phases.append(await soak.leaving(phases[-1].frames_per_s))
 
     def watch(begun: int) -> None:
         progress.update(task, completed=begun)

@@ -9,7 +9,7 @@ from itertools import pairwise
 from math import inf, nan, sqrt
 from typing import Final
 
-from model_training.label_table import PRESENT, LabelTable
+from model_training.label_table import LabelTable
 from model_training.metrics import Floats
 from model_training.sources.annotated_frame import Box
 
@@ -44,7 +44,7 @@ def recall_by_size(
         of_label = [
             (_largest_px(table.boxes[row][label], frame_px), probabilities_NL[row, place] >= thresholds[label])
             for row in range(len(table))
-            if table.boxes[row].get(label) and table.entries_NL[row, place] == PRESENT
+            if table.boxes[row].get(label)
         ]
         for from_px, below_px in pairwise(EDGES_PX) if of_label else ():
             found = [is_found for size_px, is_found in of_label if from_px <= size_px < below_px]

@@ -220,7 +220,8 @@ class _Contest:
         """About how long it takes: a session, batches until they are warm, then a wave, at the first plan's pace."""
         first = self._contenders[0]
         frame_s = first.wave_s / under_way(first.plan)
-        return self._opener.loading_s(plan) + frame_s * (WARM_UP_RUNS * sum(plan.batch_sizes) + under_way(plan))
+        warm_up_frames = WARM_UP_RUNS * sum(plan.batch_sizes) if plan.batched else 0
+        return self._opener.loading_s(plan) + frame_s * (warm_up_frames + under_way(plan))
 
     def _spent_s(self) -> float:
         return self._clocks.wall() - self._started_s

@@ -1,20 +1,14 @@
-"""What the measurement of starts pins, and what it calls a fault."""
+"""What the measurement of starts calls a fault."""
 
 import pytest
 
-from benchmarks.startup import Memory, Start, faults, pinned
-from service.inference.tuning import default_plan
+from benchmarks.startup import Memory, Start, faults
 
 
 def start(seconds: float = 0.5, highest_mib: float = 150.0, workers: int = 1) -> Start:
     """A start of processes of one size."""
     held = [Memory("process", highest_mib - 10, highest_mib - 20, highest_mib)]
     return Start(workers, seconds, held, held)
-
-
-def test_plan_of_a_machine_with_four_cpus_is_a_worker_on_each() -> None:
-    flags = "--inference-workers 4 --threads-per-worker 1 --max-batch-frames 1"
-    assert " ".join(pinned(default_plan(4, on_gpu=False))) == flags
 
 
 def test_median_start_and_largest_process_within_bounds_are_no_fault() -> None:

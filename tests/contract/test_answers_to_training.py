@@ -92,3 +92,4 @@ def test_training_takes_them(data: Path, tmp_path: Path) -> None:
     refused = CliRunner().invoke(roadcue_train, [*export.split(), "--output", str(tmp_path / "m.onnx")])
     assert refused.exit_code == 1
     assert "was trained with other data: teacher differ" in refused.stderr
+    assert "--teacher or --detector is not what it was" in refused.stderr

@@ -135,6 +135,15 @@ def test_hard_frames_of_a_folder_join_no_drives_that_lie_in_it(frame):
     assert "group folder shares frames with scenes x, y" in left_out.message
 
 
+def test_hard_frames_of_several_folders_join_no_drives_either(frame):
+    """Folders f and g have a frame of drives x and y; what they share with a third one would link them."""
+    drives = [frame(1, {}, "a", group="x"), frame(2, {}, "a", group="y")]
+    of_drives = [frame(1, {}, "f", group="f", split="fit"), frame(2, {}, "g", group="g", split="fit")]
+    shared = [frame(shade, {}, group, group=group, split="fit") for shade in (5, 6) for group in ("h", "fg"[shade - 5])]
+    table = label_table([*drives, *of_drives, *shared], LABELS)
+    assert table.groups == ("x", "y")
+
+
 def test_hard_frames_belong_to_the_one_drive_that_their_folder_shares_frames_with(frame):
     drive = [frame(1, {}, "a", group="x"), frame(2, {}, "a", group="x")]
     hard = [frame(shade, {"car": 1}, "hard", group="folder", split="fit") for shade in (1, 5)]

@@ -26,9 +26,3 @@ def test_a_frame_counts_where_its_largest_box_belongs():
         SizeRecall("car", 16, 32, 2, 1),
         SizeRecall("car", 32, None, 1, 1),
     ]
-
-
-def test_frames_that_do_not_show_the_label_do_not_count():
-    table = table_of([[1], [-1]], ("car",), boxes=[{"car": (box(0.5, 1.0),)}, {}])
-    counted = recall_by_size(table, np.array([[1.0], [1.0]]), {"car": 0.5}, (100, 200))
-    assert [one.n for one in counted] == [0, 0, 1]
