@@ -18,7 +18,7 @@ from service.inference.execution import ExecutionPlan
 from service.inference.session import Outputs
 from service.inference.tuning import Execution, Measurements, PlanFigures
 from service.inference.tuning_file import write_tuning_file
-from service.plan_choice import decided, load_with_plan, machine_of, pinned
+from service.plan_choice import TimedLoad, decided, load_with_plan, machine_of, pinned
 from service.settings import Settings
 from tests.service.conftest import GatedSession
 from tests.tiny_model import tiny_metadata
@@ -169,18 +169,32 @@ def test_graphs_that_are_set_are_not_measured(model: Path, asked: str, expected:
 
 def test_a_session_that_loads_too_slowly_is_not_loaded_for_measuring(model: Path) -> None:
     """Half of 0.4 seconds is for opening plans; the session that is there took more, so another would as well."""
-    loaded: list[str] = []
+    load = CountingLoad()
+
+    def slowly(settings: Settings) -> Detector:
+        time.sleep(0.25)
+        return load(settings)
+
+    execution = load_with_plan(settings_of(model, tuning_seconds=0.4), slowly).execution
+    assert len(load.threads) == 1
+    assert execution.measurements
+    left = execution.measurements.left_out
+    assert {one.plan.threads_per_worker for one in left} == {2}
+    assert {one.reason for one in left} == {"no time was left of 0.4 seconds"}
+
+
+def test_the_first_load_on_a_gpu_says_nothing_of_the_next(model: Path) -> None:
+    """It paid for what a process loads once."""
 
     def load(settings: Settings) -> Detector:
-        loaded.append(settings.cuda_graphs)
-        time.sleep(0.25)
-        return Detector(tiny_metadata(), OnCuda(settings.cuda_graphs == "on", 0), FrameLimits())
+        time.sleep(0.05)
+        return Detector(tiny_metadata(), OnCuda(False, 0), FrameLimits())
 
-    execution = load_with_plan(settings_of(model, max_batch_frames=2, tuning_seconds=0.4), load).execution
-    assert loaded == ["auto"]
-    assert execution.measurements
-    (left,) = execution.measurements.left_out
-    assert (left.plan.cuda_graphs, left.reason) == (True, "no time was left of 0.4 seconds")
+    timed = TimedLoad(load)
+    timed(settings_of(model))
+    assert timed.seconds == 0
+    timed(settings_of(model))
+    assert timed.seconds >= 0.05
 
 
 def test_graphs_that_cannot_be_had_are_left_out_and_the_service_starts(model: Path) -> None:

@@ -104,7 +104,7 @@ def bentoml(*rates: int) -> Results:
 
 def test_modes_of_bentoml_are_told_where_it_has_them() -> None:
     told = page(bentoml(48, 90, 50, 84, 47), "results.svg")
-    assert "number of clients: 48.0 (3 rounds) or 87.0 (2 rounds) frames/s, 90.0 at best" in told
+    assert "from round to round: 48.0 (3 rounds) or 87.0 (2 rounds) frames/s, 90.0 at best" in told
     assert "two modes" not in page(bentoml(88, 90), "results.svg")
 
 
