@@ -17,7 +17,6 @@ import csv
 import hashlib
 import json
 import os
-import platform
 import shlex
 import sys
 import time
@@ -39,6 +38,7 @@ from model_training.metrics import interval
 from service.inference.artifact import Artifact
 from service.inference.decoding import FrameLimits
 from service.inference.detector import load_detector
+from service.inference.machine import cpu_name
 from service.inference.variants import files_beside
 from service.settings import DEFAULT_MODEL
 
@@ -57,7 +57,7 @@ Clock = Callable[[], float]
 
 @dataclass(frozen=True, slots=True)
 class Contender:
-    """Something that answers an encoded frame, one score a label."""
+    """Something that takes an encoded frame, and is timed."""
 
     name: str
     answer: Answer
@@ -65,7 +65,7 @@ class Contender:
 
 @dataclass(frozen=True, slots=True)
 class Timing:
-    """Milliseconds from the JPEG's bytes to the answer: the median over frames, and where the middle half lies."""
+    """Milliseconds that a JPEG's bytes take it: the median over frames, and where the middle half lies."""
 
     name: str
     median_ms: float
@@ -184,11 +184,10 @@ class Run:
 
 def this_run(model: Path, frames: Path, rounds: int, clock: str) -> Run:
     """The machine, the versions and the arguments."""
-    names = [line.partition(":")[2].strip() for line in _lines(Path("/proc/cpuinfo")) if line.startswith("model name")]
     return Run(
         command=shlex.join(["python", "benchmarks/per_frame.py", *sys.argv[1:]]),
         date=datetime.now(UTC).date().isoformat(),
-        cpu=names[0] if names else platform.processor() or platform.machine(),
+        cpu=cpu_name(),
         onnxruntime=onnxruntime.__version__,
         model=_named(model),
         files={name: hashlib.sha256(path.read_bytes()).hexdigest() for name, path in files_beside(model).items()},
@@ -228,10 +227,6 @@ def page(run: Run, found: Sequence[Timing], compared: Sequence[Ratio]) -> str:
             "",
         ]
     )
-
-
-def _lines(path: Path) -> list[str]:
-    return path.read_text(encoding="utf-8").splitlines() if path.exists() else []
 
 
 def pin_to_one_core() -> None:

@@ -233,10 +233,8 @@ def _in_scenes(rows: Sequence[_Merged], problems: Problems) -> tuple[list[_Merge
     scenes = _joined_groups(row.groups for row in drawn)
     folders = _joined_groups(row.groups for row in rows if not row.is_drawn)
     met: dict[str, set[str]] = defaultdict(set)
-    for group, scene in scenes.items():
-        met[folders.get(group, group)].add(scene)
     for row in drawn:
-        for group in row.groups_to_fit:
+        for group in (*row.groups, *row.groups_to_fit):
             met[folders.get(group, group)].add(scenes[row.groups[0]])
     kept = []
     for row in rows:

@@ -61,6 +61,5 @@ def assemble(table: LabelTable, configuration: TrainingConfiguration, teacher: P
 
 def _answered(table: LabelTable) -> NDArray[np.bool_]:
     """[N] whether a row is more than a question to a person."""
-    asked_N = np.array([split == "fit" for split in table.splits], np.bool_)
-    answered_N: NDArray[np.bool_] = ~asked_N | table.known_NL.any(axis=1)
+    answered_N: NDArray[np.bool_] = (np.asarray(table.splits) != "fit") | table.known_NL.any(axis=1)
     return answered_N

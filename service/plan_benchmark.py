@@ -15,13 +15,12 @@ from service.app import detector_of
 from service.errors import FrameError, TuningFileUnusable, UnreadableFile
 from service.inference.detector import Detector
 from service.inference.driving_frame import driving_frame
-from service.inference.execution import granted_cpus
 from service.inference.machine import Machine
-from service.inference.session import CPU
 from service.inference.tuning import Execution, PlanFigures, candidate_plans, disturbance, in_words
 from service.inference.tuning_file import write_tuning_file
 from service.plan_choice import (
     TimedLoad,
+    computing_cpus,
     cpus_per_process,
     decided,
     is_on_gpu,
@@ -71,8 +70,7 @@ def save(path: Path, machine: Machine, execution: Execution) -> None:
     measurements = execution.measurements
     if measurements is None or not measurements.figures:
         raise TuningFileUnusable(f"{path} was not written: there was no time to measure any plan; add --seconds")
-    cpus = min(machine.cpus, granted_cpus()) if machine.provider == CPU else None
-    if hindrance := disturbance(measurements.figures, cpus):
+    if hindrance := disturbance(measurements.figures, computing_cpus(machine.cpus, machine.provider)):
         raise TuningFileUnusable(f"{path} was not written: {hindrance}; measure again when nothing else runs")
     write_tuning_file(path, machine, measurements)
 

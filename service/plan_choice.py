@@ -127,7 +127,7 @@ def decided(settings: Settings, detector: Detector, found: Measurements, origin:
     """The plan that figures speak for, under the settings' latency target and with the parts that they set."""
     cpus, on_gpu, pins = cpus_per_process(settings), is_on_gpu(detector), pins_of(settings, detector)
     target_ms = settings.latency_target_ms or None
-    choice = choose(found.figures, target_ms, pins, computing_cpus(settings, detector))
+    choice = choose(found.figures, target_ms, pins, computing_cpus(cpus, detector.session.provider))
     return Execution(
         plan=choice.plan if choice else default_plan(cpus, on_gpu, pins),
         reason=choice.reason if choice else "the default: there was no time to measure any plan",
@@ -166,9 +166,9 @@ def cpus_per_process(settings: Settings) -> int:
     return max(1, available_cpus() // settings.workers)
 
 
-def computing_cpus(settings: Settings, detector: Detector) -> float | None:
-    """CPU seconds that a plan may use in a second, the quota unrounded; None where the CPUs do not compute."""
-    return None if is_on_gpu(detector) else min(cpus_per_process(settings), granted_cpus())
+def computing_cpus(cpus: int, provider: str) -> float | None:
+    """CPU seconds that a plan may use of so many CPUs in a second, the quota unrounded; None where others compute."""
+    return min(cpus, granted_cpus()) if provider == CPU else None
 
 
 def is_on_gpu(detector: Detector) -> bool:

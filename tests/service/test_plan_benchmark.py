@@ -119,8 +119,7 @@ def test_figures_under_a_quota_of_a_part_of_a_cpu_are_saved(
 ) -> None:
     """Twice as much as all CPUs is asked for again, but of a hundredth of one any run gets more."""
     monkeypatch.setattr("service.inference.tuning.LEAST_CPU_SHARE", 2.0)
-    for module in ("plan_benchmark", "plan_choice"):
-        monkeypatch.setattr(f"service.{module}.granted_cpus", lambda: 0.01)
+    monkeypatch.setattr("service.plan_choice.granted_cpus", lambda: 0.01)
     assert benchmark(model, *PINNED, "--save", tmp_path / "tuning.json").exit_code == 0
     assert (tmp_path / "tuning.json").exists()
 
