@@ -151,6 +151,7 @@ def _draw_differences(axes: Axes, found: Sequence[Difference]) -> None:
         axes.plot(difference.difference, y, "o", color="tab:blue")
     axes.axvline(0, color="black", lw=0.8)
     axes.set(xlabel="difference in average precision", ylim=(len(found) - 0.5, -0.5))
+    axes.locator_params(axis="x", nbins=4)  # more of them run into each other
 
 
 def _place(contrast: Contrast) -> str:
