@@ -28,7 +28,6 @@ OVERLOAD_SHARE: Final = 0.90
 REFUSED_WITHIN_MS: Final = 20.0
 MEMORY_GROWTH: Final = 1.05
 RECOVERED_WITHIN_S: Final = 1.0
-FRAMES_PER_S: Final = "frames/s of the"
 # No server's rounds differ by so much because of the machine.
 TWO_MODES: Final = 1.5
 
@@ -53,11 +52,6 @@ class Figure:
     asked: str
     seen: str
     reached: bool
-
-    @property
-    def is_of_throughput(self) -> bool:
-        """Whether it is a ratio of frames per second."""
-        return FRAMES_PER_S in self.name
 
 
 @dataclass(frozen=True, slots=True)
@@ -141,12 +135,12 @@ def _of_throughput(measurements: Sequence[Measurement], peers: Sequence[str], pl
         cell = Cell(plan.key_size, "raw", clients)
         where = f"{clients} clients, {plan.key_size}"
         found = ratio(measurements, OURS, LIMIT, cell, frames_per_s)
-        yield from _least(f"{FRAMES_PER_S} in-process limit, {where}", found, SHARE_OF_LIMIT)
+        yield from _least(f"frames/s of the in-process limit, {where}", found, SHARE_OF_LIMIT)
         if best := best_peer(measurements, peers, cell):
             found = ratio(measurements, OURS, best, cell, frames_per_s)
-            yield from _least(f"{FRAMES_PER_S} best peer ({best}), {where}", found, 1.0)
+            yield from _least(f"frames/s of the best peer ({best}), {where}", found, 1.0)
             found = ratio(measurements, AS_SHIPPED, best, cell, frames_per_s)
-            yield from _least(f"as shipped: {FRAMES_PER_S} best peer ({best}), {where}", found, TIMES_THE_BEST)
+            yield from _least(f"as shipped: frames/s of the best peer ({best}), {where}", found, TIMES_THE_BEST)
 
 
 def _of_cost(measurements: Sequence[Measurement], plan: Plan) -> Iterator[Figure]:

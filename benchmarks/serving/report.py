@@ -7,6 +7,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Final
 
+import click
 from pydantic import TypeAdapter
 
 from benchmarks.serving.contenders import AS_SHIPPED, BENTOML, LIMIT, OURS
@@ -30,6 +31,8 @@ from benchmarks.serving.rounds import Measurement, Record
 SECTION: Final = "serving"
 MIB: Final = 2**20
 MISSING: Final = "-"
+PROFILE: Final = "Where the service's time goes, 16 clients"
+WHERE: Final = "What the service does in it is told [below](#where-the-services-time-goes-16-clients)."
 Entry = Callable[[Sequence[Measurement], str, Cell], str]
 HOW_TO_READ: Final = """\
 All servers but *as shipped* run the float32 file, all but the naive endpoint with the same decode, one ONNX Runtime
@@ -91,7 +94,7 @@ def page(results: Results, plot: str) -> str:
         _section("Closed loop: median latency in ms", _grid(results, _latency_entry)),
         _section("Open loop: latency counts from the intended time of sending", _open(results.open_loops)),
         _section("Overload in turns: capacity, 300 % of it, capacity, and so on", _turns(results.open_loops)),
-        _section("Where the service's time goes, 16 clients", _profile(results)),
+        _section(PROFILE, _profile(results)),
         _section("What failed", _problems(results.record.problems)),
     ]
     return _paragraphs(*sections)
@@ -132,8 +135,7 @@ def _not_reached(results: Results) -> str:
     if not missed:
         return "All that is asked was reached." if results.figures else ""
     lines = "\n".join(f"- {one.name}: asked for {one.asked}, seen {one.seen}" for one in missed)
-    short = [_cpu_of_frames(results), _cpu_by_thread(results)] if any(one.is_of_throughput for one in missed) else []
-    return _paragraphs(lines, *short)
+    return _paragraphs(lines, _cpu_of_frames(results), WHERE if _profile(results) else "")
 
 
 def _cpu_of_frames(results: Results) -> str:
@@ -288,7 +290,7 @@ def _profile(results: Results) -> str:
 
 
 def _problems(problems: Sequence[str]) -> str:
-    return "\n".join(f"- {problem.strip()}".replace("\n", "\n      ") for problem in problems)
+    return "\n".join(f"- {click.unstyle(problem).strip()}".replace("\n", "\n      ") for problem in problems)
 
 
 def _number(value: float | None, digits: int) -> str:
