@@ -90,7 +90,7 @@ def frames(
         if path in first_line:
             message = f"frame {frame.name} is listed already, in line {first_line[path]}"
             problems.report(Kind.DUPLICATE, annotations, line, message)
-        elif annotated := reader.annotated(line, path, frame):
+        if annotated := reader.annotated(line, path, frame):
             yield annotated
         first_line.setdefault(path, line)
 

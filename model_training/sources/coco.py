@@ -113,21 +113,25 @@ class _Document:
             return None
 
     def usable_images(self) -> Iterator[tuple[int, CocoImage]]:
-        first_line: dict[Id, int] = {}
+        """Those whose annotations are known; one that is listed under two ids has the annotations of both."""
+        names: dict[Id, set[str]] = defaultdict(set)
+        for _, image in self.images:
+            names[image.id].add(image.file_name)
+        first_line: dict[str, int] = {}
+        first_line_of_id: dict[Id, int] = {}
         for line, image in self.images:
-            for key in (image.id, f"file_name {image.file_name}"):
-                if key in first_line:
-                    message = f"image {image.id} ({image.file_name}) is listed already, in line {first_line[key]}"
-                    self.problems.report(Kind.DUPLICATE, self.path, line, message)
-                    break
-            else:
+            already = first_line.get(image.file_name) or first_line_of_id.get(image.id)
+            if already:
+                message = f"image {image.id} ({image.file_name}) is listed already, in line {already}"
+                self.problems.report(Kind.DUPLICATE, self.path, line, message)
+            first_line.setdefault(image.file_name, line)
+            first_line_of_id.setdefault(image.id, line)
+            # Which of two images an annotation means that names the id of both, nobody can tell.
+            if len(names[image.id]) == 1:
                 yield line, image
-            first_line.setdefault(image.id, line)
-            first_line.setdefault(f"file_name {image.file_name}", line)
 
     def objects_by_image(self) -> Mapping[Id, list[AnnotatedObject]]:
-        # Of images that share an id the first is used, so its size comes last.
-        sizes = {image.id: (image.width, image.height) for _, image in reversed(self.images)}
+        sizes = {image.id: (image.width, image.height) for _, image in self.images}
         objects: dict[Id, list[AnnotatedObject]] = defaultdict(list)
         for image_id, lines in self.unreadable.items():
             objects[image_id] = [AnnotatedObject(None, None, self.path, line) for line in lines]

@@ -44,7 +44,8 @@ def frames(folder: Path, problems: Problems, defaults: Defaults | None = None) -
     """The frames of a folder with labels.csv, in the order of its rows.
 
     A row with a problem is skipped as a whole; a box with a problem takes its label's boxes of that frame with it,
-    for they are no longer complete. A frame without a group is a group of its own.
+    for they are no longer complete. An image in two rows is two frames, of which boxes belong to the first's entries.
+    A frame without a group is a group of its own.
 
     Raises InvalidConfiguration where there is no labels.csv, AnnotationError where problems stop the run.
     """
@@ -52,7 +53,8 @@ def frames(folder: Path, problems: Problems, defaults: Defaults | None = None) -
         raise InvalidConfiguration(f"{folder} is not a label table: it holds no {LABELS}")
     table = _Table(folder / LABELS, problems)
     usable = list(table.usable_rows())
-    boxes = _boxes(folder / BOXES, {row["image"]: row for _, row in usable}, table.labels, problems)
+    first = {row["image"]: row for _, row in reversed(usable)}
+    boxes = _boxes(folder / BOXES, first, table.labels, problems)
     defaults = defaults or Defaults(folder.resolve().name)
     for line, row in usable:
         yield _frame(Place(folder / LABELS, line), row, table.labels, boxes.get(row["image"], {}), defaults)
@@ -97,22 +99,23 @@ class _Table:
     def usable_rows(self) -> Iterator[tuple[int, Row]]:
         first_line: dict[str, int] = {}
         for line, row in self.lines:
-            problem = self._problem(row, first_line)
-            first_line.setdefault(row["image"], line)
-            if problem:
+            if problem := self._problem(row):
                 self.problems.report(problem[0], self.path, line, problem[1])
-            else:
-                yield line, row
+                continue
+            image = row["image"]
+            if image in first_line:
+                message = f"image {image} has a row already, in line {first_line[image]}"
+                self.problems.report(Kind.DUPLICATE, self.path, line, message)
+            first_line.setdefault(image, line)
+            yield line, row
 
-    def _problem(self, row: Row, first_line: Mapping[str, int]) -> tuple[Kind, str] | None:
+    def _problem(self, row: Row) -> tuple[Kind, str] | None:
         image = row["image"]
         for label in self.labels:
             if row[label] not in ENTRIES:
                 return Kind.BAD_VALUE, f"{label} is {row[label]!r}; allowed are 0, 1 and empty"
         if row.get("split", "") not in SPLITS:
             return Kind.BAD_VALUE, f"split is {row['split']!r}; allowed are train, fit, test and empty"
-        if image in first_line:
-            return Kind.DUPLICATE, f"image {image} has a row already, in line {first_line[image]}"
         if not image or not (self.path.parent / image).is_file():
             return Kind.MISSING_IMAGE, f"image {image!r} is not a file in {self.path.parent}"
         return None

@@ -41,8 +41,8 @@ def frames(
         if read and read[0] in first_file:
             message = f"image {read[0]} is annotated already, in {first_file[read[0]]}"
             problems.report(Kind.DUPLICATE, file, None, message)
-        elif read:
-            first_file[read[0]] = file
+        if read:
+            first_file.setdefault(read[0], file)
             yield from _frame(file, *read, declaration, problems)
 
 

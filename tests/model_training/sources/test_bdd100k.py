@@ -137,6 +137,15 @@ def test_problem_stops_with_its_line_or_is_skipped_and_counted(folder, text, mes
     assert problems.counts() == {kind: 1}
 
 
+def test_frame_listed_twice_is_read_twice(folder):
+    """So that a label is absent only where both say so, in the table of all sources."""
+    box = {"x1": 0, "y1": 0, "x2": 9, "y2": 9}
+    listed = [json.loads(one_frame({"category": name, "box2d": box}))[0] for name in ("car", "pedestrian")]
+    found, problems = frames(folder, json.dumps(listed), on_problem="skip")
+    assert [frame.entries for frame in found] == [{"car": 1, "pedestrian": 0}, {"car": 0, "pedestrian": 1}]
+    assert problems.counts() == {Kind.DUPLICATE: 1}
+
+
 def test_image_without_a_readable_size_is_broken_and_its_frame_is_named(folder):
     """The frame is the second line of the file."""
     (folder / NAMES[0]).write_text("no image")

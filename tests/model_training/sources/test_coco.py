@@ -115,8 +115,6 @@ def test_copies_of_one_picture_are_one_scene(folder):
         ({"annotations": {"image_id": 139, "category_id": 99, "bbox": [0, 0, 9, 9]}},
          "category_id 99 is not in this file's categories", Kind.UNKNOWN_CLASS),
         ({"annotations": {"image_id": 139, "category_id": 3, "bbox": [5, 5, 0, 9]}}, "no area", Kind.DEGENERATE_BOX),
-        ({"images": {"id": 139, "file_name": "x.jpg", "width": 1, "height": 1}}, "listed already", Kind.DUPLICATE),
-        ({"images": {"id": 7, "file_name": "000000000139.jpg", "width": 1, "height": 1}}, "listed", Kind.DUPLICATE),
         ({"images": {"id": 7, "file_name": "gone.jpg", "width": 1, "height": 1}}, "'gone.jpg'", Kind.MISSING_IMAGE),
         ({"images": {"id": 7, "file_name": "x.jpg", "width": 0, "height": 1}}, "width: .*greater", Kind.BAD_VALUE),
     ],
@@ -127,6 +125,30 @@ def test_problem_stops_with_its_line_or_is_skipped_and_counted(folder, added, me
     found, problems = frames(folder, changed(**added), on_problem="skip")
     assert problems.counts() == {kind: 1}
     assert len(found) == 2
+
+
+def test_image_of_two_ids_is_read_with_the_annotations_of_each(folder):
+    """What one of them leaves out is no absence, since the table of all sources takes both together."""
+    again = changed(images={"id": 7, "file_name": "000000000285.jpg", "width": 10, "height": 10},
+                    annotations={"image_id": 7, "category_id": 3, "bbox": [0, 0, 5, 5]})  # fmt: skip
+    with pytest.raises(AnnotationError, match=r"image 7 \(000000000285.jpg\) is listed already, in line "):
+        frames(folder, again)
+    (_, *both), problems = frames(folder, again, on_problem="skip")
+    assert [(frame.image.name, frame.entries["car"]) for frame in both] == [
+        (f"{285:012}.jpg", 0),
+        (f"{285:012}.jpg", 1),
+    ]
+    assert problems.counts() == {Kind.DUPLICATE: 1}
+
+
+def test_two_images_of_one_id_are_left_out_since_an_annotation_may_mean_either(folder):
+    write_image(folder / "x.jpg")
+    alike = changed(images={"id": 139, "file_name": "x.jpg", "width": 1, "height": 1})
+    with pytest.raises(AnnotationError, match=r"image 139 \(x.jpg\) is listed already, in line "):
+        frames(folder, alike)
+    (frame,), problems = frames(folder, alike, on_problem="skip")
+    assert frame.image.name == "000000000285.jpg"
+    assert problems.counts() == {Kind.DUPLICATE: 1}
 
 
 def test_unknown_class_is_reported_in_the_line_of_its_annotation(folder):

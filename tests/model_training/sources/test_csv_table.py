@@ -80,6 +80,14 @@ def test_skipped_row_takes_nothing_else_with_it(folder):
     assert [frame.image.name for frame in found] == ["a.png", "c.png"]
 
 
+def test_image_in_two_rows_is_two_frames_with_the_boxes_of_the_first(folder):
+    labels = "image,car,stop_sign\nimages/a.png,1,\nimages/a.png,,1\n"
+    found, problems = frames(folder, labels, "images/a.png,car,0,0,1,1\n", on_problem="skip")
+    assert [frame.entries for frame in found] == [{"car": 1}, {"stop_sign": 1}]
+    assert found[0].boxes == {"car": ((0, 0, 1, 1),)}
+    assert problems.counts() == {Kind.DUPLICATE: 1}
+
+
 def test_line_of_a_row_is_right_after_a_quoted_line_break(folder):
     with pytest.raises(AnnotationError, match=r"labels\.csv:4: car is '2'"):
         frames(folder, 'image,car,group\nimages/a.png,1,"two\nlines"\nimages/b.png,2,x\n')

@@ -120,6 +120,12 @@ def test_problem_stops_with_its_line_or_is_skipped_and_counted(folder, text, mes
 def test_two_files_for_one_image_are_a_duplicate(folder):
     with pytest.raises(AnnotationError, match=r"road2\.xml: image .*road1\.png is annotated already, in .*road1\.xml"):
         frames(folder, REAL_FORMAT, REAL_FORMAT)
+    found, problems = frames(folder, REAL_FORMAT, REAL_FORMAT.replace("trafficlight", "stop"), on_problem="skip")
+    assert [frame.entries for frame in found] == [
+        {"traffic_light": 1, "stop_sign": 0},
+        {"traffic_light": 0, "stop_sign": 1},
+    ]
+    assert problems.counts() == {Kind.DUPLICATE: 1}
 
 
 def test_entities_are_not_expanded(folder):
