@@ -7,7 +7,7 @@ validation rows. Test rows judge the variant that came out and choose nothing.
 """
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final, Literal
 
@@ -44,15 +44,21 @@ SELF_TEST_TOLERANCE: Final = 0.02
 class Variant:
     """A variant's file, not yet in its place, and its mean average precision beside float32's.
 
-    `method` is how an int8 file's ranges were learned; `figures` are its own on test rows, where it holds.
+    `distances` says how far probabilities of an int8 file were from float32's, on average over validation rows, by each
+    way to learn ranges; `figures` are its own on test rows, where it holds.
     """
 
     precision: VariantPrecision
     path: Path
     parity: tuple[SetParity, ...]
     size_bytes: int
-    method: RangeMethod | None = None
+    distances: Mapping[RangeMethod, float] = field(default_factory=dict)
     figures: tuple[Figure, ...] = ()
+
+    @property
+    def method(self) -> RangeMethod | None:
+        """How an int8 file's ranges were learned: in the way that came nearest to float32."""
+        return min(self.distances, key=self.distances.__getitem__, default=None)
 
     @property
     def holds(self) -> bool:
@@ -89,20 +95,20 @@ class VariantMaker:
         if precision == "float16":
             self._write(halved(model), precision, path)
             return self._judged(precision, path)
-        method, int8 = self._best_quantized(model, path)
+        distances, int8 = self._best_quantized(model, path)
         self._write(int8, precision, path)
-        return self._judged(precision, path, method)
+        return self._judged(precision, path, distances)
 
-    def _best_quantized(self, model: onnx.ModelProto, path: Path) -> tuple[RangeMethod, onnx.ModelProto]:
-        """The way to learn ranges whose answers are nearest to float32's on the validation rows."""
-        distances: dict[RangeMethod, tuple[float, onnx.ModelProto]] = {}
+    def _best_quantized(self, model: onnx.ModelProto, path: Path) -> tuple[dict[RangeMethod, float], onnx.ModelProto]:
+        """How far each way to learn ranges leaves the answers on validation rows from float32's, and the nearest's."""
+        distances: dict[RangeMethod, float] = {}
+        candidates: dict[RangeMethod, onnx.ModelProto] = {}
         for method in RANGE_METHODS:
-            candidate = quantized(model, self._learning_frames(method), method)
-            write(candidate, self._float32.metadata.model_copy(update={"precision": "int8"}), path)
+            candidates[method] = quantized(model, self._learning_frames(method), method)
+            write(candidates[method], self._float32.metadata.model_copy(update={"precision": "int8"}), path)
             seen_NL = self._probabilities(Artifact.read(path), VALIDATION)
-            distances[method] = float(np.abs(seen_NL - self._expected[VALIDATION]).mean()), candidate
-        best = min(distances, key=lambda method: distances[method][0])
-        return best, distances[best][1]
+            distances[method] = float(np.abs(seen_NL - self._expected[VALIDATION]).mean())
+        return distances, candidates[min(distances, key=distances.__getitem__)]
 
     def _write(self, model: onnx.ModelProto, precision: Precision, path: Path) -> None:
         metadata = self._float32.metadata.model_copy(update={"precision": precision, "figures": ()})
@@ -111,9 +117,11 @@ class VariantMaker:
         vectors = tuple(_answered(vector, session, self._size) for vector in metadata.self_test)
         write(model, metadata.model_copy(update={"self_test": vectors}), path)
 
-    def _judged(self, precision: VariantPrecision, path: Path, method: RangeMethod | None = None) -> Variant:
+    def _judged(
+        self, precision: VariantPrecision, path: Path, distances: Mapping[RangeMethod, float] | None = None
+    ) -> Variant:
         parity = map_parity(self._sets, self._expected, self._answers(Artifact.read(path)))
-        return Variant(precision, path, parity, path.stat().st_size, method)
+        return Variant(precision, path, parity, path.stat().st_size, distances or {})
 
     def _answers(self, artifact: Artifact) -> dict[str, NDArray[np.float32]]:
         return {name: self._probabilities(artifact, name) for name in self._sets}

@@ -131,6 +131,7 @@ def test_variants_are_written_as_far_as_they_hold(model: Path, told: Any, precis
     assert [one["name"] for one in judged["parity"]] == ["validation", "held_out"]
     assert path.exists() == judged["holds"] == (str(path) in told["written"])
     assert f"| {precision} | {'yes' if path.exists() else 'no'} |" in model.with_suffix(".md").read_text()
+    assert sorted(judged["distances"]) == (["entropy", "minmax", "percentile"] if precision == "int8" else [])
     assert not list(model.parent.glob("*.unproven*"))
     if path.exists():
         variant, float32 = Artifact.read(path).metadata, Artifact.read(model).metadata

@@ -78,6 +78,8 @@ def test_int8_takes_the_ranges_that_come_nearest_to_float32(maker, monkeypatch):
     )
     variant = maker.made("int8")
     assert (variant.method, variant.holds) == ("entropy", True)
+    assert variant.distances["entropy"] == pytest.approx(0, abs=1e-6)
+    assert variant.distances["minmax"] == variant.distances["percentile"] > 0.01
 
 
 def test_variant_that_ranks_frames_otherwise_does_not_hold(maker, monkeypatch):
