@@ -12,6 +12,7 @@ import uvicorn
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol, RequestResponseCycle
 
 from service.errors import UploadTimeout
+from service.request_parser import RequestParser
 from service.telemetry import Metrics
 from service.web.client_connection import CONNECTION, EXTENSION
 from service.web.problems import BAD_REQUEST, HEADER_TOO_LARGE, MEDIA_TYPE, PROBLEMS, ProblemKind, problem_object
@@ -88,6 +89,7 @@ class BoundedProtocol(HttpToolsProtocol):
     """uvicorn's HTTP protocol with bounds on a header's size and a request's time; it refuses with problem+json."""
 
     config: ServerConfiguration
+    parser: RequestParser  # type: ignore[assignment]
     tell_left: Callable[[], None] | None = None
     is_lost = False
     _began_s: float
@@ -99,6 +101,10 @@ class BoundedProtocol(HttpToolsProtocol):
     _is_pending = False
     _lateness: asyncio.TimerHandle | None = None
     _unread: asyncio.TimerHandle | None = None
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self.parser = RequestParser(self)
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         """Somebody connects; uvicorn would wait for the first request without end."""
@@ -137,6 +143,8 @@ class BoundedProtocol(HttpToolsProtocol):
 
     def on_message_complete(self) -> None:
         """All of a request is there."""
+        if self.parser.ends_too_early():
+            return
         super().on_message_complete()
         self._is_arriving = False
         self._stop_waiting()

@@ -30,6 +30,7 @@ SERVICE_ORDER = (
     "service.web",
     "service.app",
     "service.listener",
+    "service.request_parser",
     "service.http_protocol",
     "service.server",
     "service.processes",

@@ -6,6 +6,7 @@
     messages      what a process and its supervisor say to each other
     link          a process's end of that
     worker        one process: the server of `service.server`, with the above in place of what it does alone
+    heartbeats    who is ready and hangs
     restarts      when a process that died is started again, and when to give up
     supervisor    the parent: starts, restarts, adds up, drains
 

@@ -9,7 +9,7 @@ from enum import IntEnum
 from typing import Final
 
 _CELL_BYTES: Final = 8
-_STANDING, _CONNECTIONS, _CELLS = range(3)
+_STANDING, _CONNECTIONS, _BEATS, _CELLS = range(4)
 
 
 class Standing(IntEnum):
@@ -22,10 +22,11 @@ class Standing(IntEnum):
 
 @dataclass(frozen=True, slots=True)
 class Row:
-    """One process: how it stands, and how many connections it holds."""
+    """One process: how it stands, how many connections it holds, and how often it has said that it lives."""
 
     standing: Standing
     connections: int
+    beats: int = 0
 
 
 class Board:
@@ -39,7 +40,8 @@ class Board:
     def row(self, process: int) -> Row:
         """What a process has written last."""
         first = process * _CELLS
-        return Row(Standing(self._cells[first + _STANDING]), self._cells[first + _CONNECTIONS])
+        standing, connections, beats = self._cells[first : first + _CELLS]
+        return Row(Standing(standing), connections, beats)
 
     def others(self, process: int) -> list[Row]:
         """The rows of all processes but one."""
@@ -52,6 +54,10 @@ class Board:
     def write_connections(self, process: int, connections: int) -> None:
         """Say how many connections a process holds."""
         self._cells[process * _CELLS + _CONNECTIONS] = connections
+
+    def beat(self, process: int) -> None:
+        """Say that a process lives."""
+        self._cells[process * _CELLS + _BEATS] += 1
 
     def clear(self, process: int) -> None:
         """Forget a process that is gone."""

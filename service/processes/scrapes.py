@@ -29,21 +29,36 @@ class Scrapes:
         self._gone: Report = ()
         self._open: dict[int, _Scrape] = {}
         self._asked = 0
+        self._owing: set[int] = set()
 
-    def ask(self, asker: int, others: Collection[int]) -> int:
-        """Begin a scrape for one process, for which the others are asked; returns the number of the question."""
+    def begin(self, asker: int, others: Collection[int]) -> None:
+        """Begin a scrape for one process, for which the others are to be asked."""
         self._asked += 1
         self._open[self._asked] = _Scrape(asker, self._clock() + PATIENCE_S, set(others))
-        return self._asked
+
+    def questions(self) -> list[tuple[int, int]]:
+        """Who is to be asked now, and the number of the question.
+
+        Who owes an answer is not asked again before it comes: of one that hangs, questions would fill the pipe.
+        """
+        newest = {process: number for number, scrape in self._open.items() for process in scrape.missing}
+        due = [(process, number) for process, number in newest.items() if process not in self._owing]
+        self._owing.update(process for process, _ in due)
+        return due
 
     def remember(self, process: int, report: Report, question: int | None = None) -> None:
-        """A process has said what its metrics are."""
+        """A process has said what its metrics are: to a question, and so to all that were asked before it."""
         self._last[process] = report
-        if question in self._open:
-            self._open[question].missing.discard(process)
+        if question is None:
+            return
+        self._owing.discard(process)
+        for number, scrape in self._open.items():
+            if number <= question:
+                scrape.missing.discard(process)
 
     def forget(self, process: int) -> None:
         """A process is gone; what it counted stays."""
+        self._owing.discard(process)
         self._gone = added([self._gone, lasting(self._last.pop(process, ()))])
         self._open = {number: scrape for number, scrape in self._open.items() if scrape.asker != process}
         for scrape in self._open.values():

@@ -1,8 +1,8 @@
 """The parent of several processes: starts them, starts again who dies, adds up their metrics and passes signals on.
 
 It imports nothing heavy and has one thread, so that a process can be forked at any time. The first one starts alone and
-finds out how the model runs best; the others are told. One that dies is started again after a delay that grows; one
-that cannot be started ends the whole with code 1.
+finds out how the model runs best; the others are told. One that dies is started again after a delay that grows, one
+that hangs is killed first; one that cannot be started ends the whole with code 1.
 """
 
 import contextlib
@@ -23,6 +23,7 @@ from prometheus_client import CollectorRegistry, ProcessCollector
 from service.errors import InvalidSettings, StartupError
 from service.listener import listen, url_of
 from service.processes.board import Board
+from service.processes.heartbeats import Heartbeats
 from service.processes.messages import (
     AskReport,
     AskTotal,
@@ -142,6 +143,7 @@ class Supervisor:
         self._board = Board(settings.workers)
         self._members = [Member(number, Restarts(clock)) for number in range(settings.workers)]
         self._scrapes = Scrapes(self._own_report, clock)
+        self._heartbeats = Heartbeats(self._board, clock)
         self._registry = CollectorRegistry()
         ProcessCollector(registry=self._registry)
         self._restarted = 0
@@ -170,15 +172,19 @@ class Supervisor:
                 handlers[member.process.sentinel] = partial(self._on_end, member)
         return handlers
 
-    def _patience_s(self) -> float | None:
-        due = [self._scrapes.next_s(), self._kill_at_s, *(member.start_at_s for member in self._members)]
-        known = [moment for moment in due if moment is not None]
-        return max(0.0, min(known) - self._clock()) if known else None
+    def _patience_s(self) -> float:
+        perhaps = [self._scrapes.next_s(), self._kill_at_s, *(member.start_at_s for member in self._members)]
+        due = [self._heartbeats.next_s(), *(moment for moment in perhaps if moment is not None)]
+        return max(0.0, min(due) - self._clock())
 
     def _do_what_is_due(self) -> None:
         now_s = self._clock()
+        for process, question in self._scrapes.questions():
+            self._members[process].tell(AskReport(question))
         for asker, total in self._scrapes.finished():
             self._members[asker].tell(GiveTotal(total))
+        for process in self._heartbeats.hung():
+            self._end_hung(self._members[process])
         for member in self._members:
             if member.start_at_s is not None and member.start_at_s <= now_s:
                 self._restarted += 1
@@ -217,6 +223,12 @@ class Supervisor:
                 logger.error("a process does not end and is killed", extra={"worker": member.number})
                 member.process.kill()
 
+    def _end_hung(self, member: Member) -> None:
+        # While it ends it has its own bounds, and says no more that it is ready.
+        if member.process and not self._ending:
+            logger.error("a process hangs and is killed", extra={"worker": member.number})
+            member.process.kill()
+
     def _on_message(self, member: Member) -> None:
         if not member.pipe:
             return  # it has ended meanwhile
@@ -240,10 +252,8 @@ class Supervisor:
 
     def _ask_others(self, asker: Member, report: Report) -> None:
         self._scrapes.remember(asker.number, report)
-        others = [member for member in self._members if member is not asker and member.listens]
-        question = self._scrapes.ask(asker.number, [member.number for member in others])
-        for member in others:
-            member.tell(AskReport(question))
+        others = [member.number for member in self._members if member is not asker and member.listens]
+        self._scrapes.begin(asker.number, others)
 
     def _on_ready(self, member: Member, execution: str) -> None:
         member.listens = True

@@ -91,6 +91,7 @@ class WorkerServer(DrainingServer):
 
     async def on_tick(self, counter: int) -> bool:
         """Keep the others informed, ten times a second."""
+        self._place.board.beat(self._place.number)
         self._tell_standing()
         if self._was_ready and self._lifecycle.stage == "loading":
             logger.error("a thread has died; the process ends, and another takes its place")

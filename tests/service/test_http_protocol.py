@@ -204,6 +204,33 @@ async def test_body_is_whole_in_any_pieces_and_the_connection_knows_when() -> No
     assert app.knew == [True, False]
 
 
+UPGRADE = b"Host: a\r\nConnection: Upgrade, HTTP2-Settings\r\nUpgrade: h2c\r\nHTTP2-Settings: AAMAAABk\r\n"
+
+
+@pytest.mark.parametrize("pause", [True, False], ids=["in two packets", "in one packet"])
+@pytest.mark.parametrize(
+    "body",
+    [
+        b"Content-Length: 19\r\n\r\nGET / HTTP/1.1\r\n\r\nx",
+        b"Transfer-Encoding: chunked\r\n\r\n13\r\nGET / HTTP/1.1\r\n\r\nx\r\n0\r\n\r\n",
+    ],
+    ids=["sized", "chunked"],
+)
+async def test_request_that_asks_for_another_protocol_keeps_its_body(body: bytes, pause: bool) -> None:
+    """As Java's client and `curl --http2` send it; the body looks like a request, and another one comes behind it."""
+    app = Echo()
+    async with Served(app) as (reader, writer):
+        writer.write(b"POST /one HTTP/1.1\r\n" + UPGRADE + body[: body.index(b"GET")])
+        if pause:
+            await asyncio.sleep(0.01)
+        writer.write(body[body.index(b"GET") :] + post("/two", b"behind it"))
+        assert await answer_of(reader) == b"GET / HTTP/1.1\r\n\r\nx"
+        assert await answer_of(reader) == b"behind it"
+        writer.write(b"GET /three HTTP/1.1\r\n" + UPGRADE + b"\r\n" + post("/four", b"the last"))
+        assert [await answer_of(reader) for _ in range(2)] == [b"", b"the last"]
+    assert len(app.knew) == 4
+
+
 async def test_who_leaves_is_told_of_without_a_message_being_read() -> None:
     app = Echo()
     async with Served(app) as (_, writer):

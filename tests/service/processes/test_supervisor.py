@@ -17,6 +17,7 @@ import httpx
 import pytest
 
 from service.errors import StartupError
+from service.processes.board import Standing
 from service.processes.messages import Failed, Place, Ready, Signalled
 from service.processes.supervisor import Supervisor
 from service.settings import Settings
@@ -109,6 +110,27 @@ def test_process_that_does_not_end_is_killed_when_its_time_is_over() -> None:
     assert len(stuck) == 1
     with stuck[0].heard as heard:
         assert heard.recv() == Signalled(signal.SIGTERM)
+
+
+def test_process_that_hangs_is_killed_and_another_takes_its_place(caplog: pytest.LogCaptureFixture) -> None:
+    """It has been ready and beats no more; the second one is ended by a signal."""
+    (signals, sender), stuck = socket.socketpair(), list[StuckProcess]()
+
+    def start(place: Place, inherited: Sequence[Connection]) -> StuckProcess:
+        stuck.append(StuckProcess(place))
+        if len(stuck) == 1:
+            place.pipe.send(Ready("a plan"))
+            place.board.write_standing(place.number, Standing.READY)
+        elif place.number == 0:
+            sender.send(bytes([signal.SIGTERM]))
+        return stuck[-1]
+
+    with signals, sender, socket.create_server(("127.0.0.1", 0)) as listener:
+        Supervisor(Settings(workers=2), listener, signals, start, LeapingClock()).run()  # type: ignore[arg-type]
+    assert [record.message for record in caplog.records if record.levelname == "ERROR"][:2] == [
+        "a process hangs and is killed",
+        "a process has ended and is started again",
+    ]
 
 
 def says(*messages: object) -> Script:
