@@ -136,7 +136,8 @@ def create_app(settings: Settings, load: Load = detector_of, execution: Executio
 def _surround(app: FastAPI, access_log_level: int) -> None:
     """Put each request's context around the application; where it is traced, inside of its span."""
     state = app.state
-    given = {"metrics": state.metrics, "lifecycle": state.lifecycle, "access_log": AccessLog(access_log_level)}
+    state.access_log = AccessLog(access_log_level)
+    given = {"metrics": state.metrics, "lifecycle": state.lifecycle, "access_log": state.access_log}
     if state.tracing:
         app.add_middleware(RequestContext, **given, log_fields=trace_fields)
     else:

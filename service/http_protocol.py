@@ -14,6 +14,7 @@ from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol, RequestResp
 from service.errors import UploadTimeout
 from service.request_parser import RequestParser
 from service.telemetry import Metrics
+from service.web.access_log import AccessLog
 from service.web.client_connection import CONNECTION, EXTENSION
 from service.web.problems import BAD_REQUEST, HEADER_TOO_LARGE, MEDIA_TYPE, PROBLEMS, ProblemKind, problem_object
 from service.web.request_context import REQUEST_ID, UNMATCHED, request_id
@@ -27,10 +28,11 @@ READ_AHEAD_BYTES: Final = 256 * 1024
 
 
 class ServerConfiguration(uvicorn.Config):
-    """uvicorn's configuration, how many seconds a request may take to arrive, and who counts what is refused here."""
+    """uvicorn's configuration, how many seconds a request may take to arrive, and who is told what is refused here."""
 
     upload_timeout_s: float
     metrics: Metrics
+    unread_log: AccessLog
 
 
 class WholeReplies:
@@ -188,7 +190,11 @@ class BoundedProtocol(HttpToolsProtocol):
     def data_received(self, data: bytes) -> None:
         """Count what only prolongs an unfinished header or trailer; the parser would collect it without end."""
         self._is_pending = True
-        super().data_received(data)
+        self._unset_keepalive_if_required()
+        try:
+            self.parser.feed_data(data)
+        except httptools.HttpParserError:
+            self._refuse_unreadable()
         if self._is_arriving:
             self._wait_for_rest()
         elif self._is_answered() and self.timeout_keep_alive_task is None:
@@ -196,13 +202,6 @@ class BoundedProtocol(HttpToolsProtocol):
         self._pending_bytes = self._pending_bytes + len(data) if self._is_pending and self._is_arriving else 0
         if self._pending_bytes > MAX_HEAD_BYTES and not self.transport.is_closing():
             self._refuse_header()
-
-    def send_400_response(self, msg: str) -> None:
-        """Refuse what is no HTTP, or has too long a header."""
-        if self._head_bytes > MAX_HEAD_BYTES:
-            self._refuse_header()
-        else:
-            self._refuse(BAD_REQUEST, msg)
 
     def pause_writing(self) -> None:
         """More of a reply waits to be read than is good."""
@@ -274,28 +273,53 @@ class BoundedProtocol(HttpToolsProtocol):
         self.transport.close()
         self._watch_reader()
 
-    def _refuse_header(self) -> None:
-        cycle: Any = self.cycle
-        if self._head_is_open or not cycle.response_started:
-            self._refuse(HEADER_TOO_LARGE, f"the request's header holds more than {MAX_HEAD_BYTES} bytes")
+    def _refuse_unreadable(self) -> None:
+        if self._head_bytes > MAX_HEAD_BYTES:
+            self._refuse_header()
         else:
-            self._close()  # the reply is under way already, and this is its trailer
+            self._refuse(BAD_REQUEST, "Invalid HTTP request received.")
+
+    def _refuse_header(self) -> None:
+        self._refuse(HEADER_TOO_LARGE, f"the request's header holds more than {MAX_HEAD_BYTES} bytes")
 
     def _refuse(self, kind: ProblemKind, detail: str) -> None:
-        """Answer what never became a request for the application, with the headers and in the metrics of all others."""
+        """Answer what cannot be read to its end, with the headers of all replies, and tell it once."""
+        cycle: Any = self.cycle
+        if self._is_answered() and (self._head_is_open or cycle is None):
+            named = request_id(None)
+            self._write_refusal(kind, detail, named)
+            self._tell_unread(kind, named)
+        elif self._head_is_open or any(cycle is waiting for waiting, _ in self.pipeline):
+            cycle.keep_alive = False  # requests before it are still answered, and then nothing more
+        elif cycle.response_started:
+            self._close()  # of a request that is answered already
+        else:
+            state = cycle.scope["state"]
+            sent = dict(cycle.scope["headers"]).get(REQUEST_ID.lower().encode())
+            named = state.setdefault("request_id", request_id(sent and sent.decode("latin-1")))
+            # The application sees its client leave, and tells this in place of it.
+            state.update(refused=kind.status, problem=kind.code)
+            self._write_refusal(kind, detail, named)
+
+    def _write_refusal(self, kind: ProblemKind, detail: str, named: str) -> None:
         body = json.dumps(problem_object(kind, detail)).encode()
-        now_s = time.monotonic()
         headers = {
             "Content-Type": MEDIA_TYPE,
             "Content-Length": len(body),
-            REQUEST_ID: request_id(None),
-            "Server-Timing": ServerTiming(self._began_s).header(now_s),
+            REQUEST_ID: named,
+            "Server-Timing": ServerTiming(self._began_s).header(time.monotonic()),
             "Connection": "close",
         }
         lines = [f"HTTP/1.1 {kind.status} {kind.title}", *(f"{name}: {value}" for name, value in headers.items())]
         self.transport.write("\r\n".join([*lines, "", ""]).encode() + body)
         self._close()
+
+    def _tell_unread(self, kind: ProblemKind, named: str) -> None:
+        seconds = time.monotonic() - self._began_s
         metrics = self.config.metrics
         metrics.begin_request()
-        metrics.count_request(UNMATCHED, "other", kind.status, now_s - self._began_s)
+        metrics.count_request(UNMATCHED, "other", kind.status, seconds)
         metrics.count_rejection(kind.code)
+        client = self.client[0] if self.client else "unknown"
+        fields = {"request_id": named, "route": UNMATCHED, "client": client, "problem": kind.code}
+        self.config.unread_log.record_unread(kind.status, kind.code, lambda: {**fields, "ms": round(1000 * seconds, 3)})

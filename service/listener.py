@@ -23,10 +23,11 @@ _DROP_NEW_CONNECTIONS: Final = (
 
 
 def listen(host: str, port: int) -> socket.socket:
-    """A socket that listens on host and port. Raises AddressUnavailable."""
+    """A socket that listens on host and port; on `::` for IPv4 as well. Raises AddressUnavailable."""
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    both = host == "::" and socket.has_dualstack_ipv6()
     try:
-        return socket.create_server((host, port), family=family, backlog=BACKLOG)
+        return socket.create_server((host, port), family=family, backlog=BACKLOG, dualstack_ipv6=both)
     except OSError as error:
         raise AddressUnavailable(
             f"cannot listen on {host} port {port}: {error.strerror or error}; choose others with --host and --port"

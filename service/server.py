@@ -60,7 +60,7 @@ def configuration(app: FastAPI, settings: Settings) -> ServerConfiguration:
         timeout_graceful_shutdown=math.ceil(settings.shutdown_timeout_seconds),
     )
     configured.upload_timeout_s = settings.upload_timeout_seconds
-    configured.metrics = app.state.metrics
+    configured.metrics, configured.unread_log = app.state.metrics, app.state.access_log
     return configured
 
 

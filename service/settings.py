@@ -22,6 +22,7 @@ ENVIRONMENT_PREFIX = "ROADCUE_"
 PACKAGE = Path(__file__).parent
 DEFAULT_MODEL = PACKAGE / "models" / "street.onnx"
 MIB = 1024 * 1024
+OFF = "off"
 
 
 class Settings(BaseSettings):
@@ -190,8 +191,8 @@ class Settings(BaseSettings):
     @field_validator("uncertain", "tuning", "traces", mode="before")
     @classmethod
     def nothing_is_off(cls, value: object) -> object:
-        # An empty variable must not mean the working directory.
-        return None if value == "" else value
+        # An empty variable must not mean the working directory, nor what the help shows as the default a folder.
+        return None if value in ("", OFF) else value
 
     @model_validator(mode="after")
     def limits_fit_each_other(self) -> "Settings":
@@ -240,7 +241,7 @@ def default_text(field: FieldInfo) -> str:
     if default is PydanticUndefined:
         return "required"
     if default is None:
-        return "off"
+        return OFF
     if isinstance(default, Path) and default.is_relative_to(PACKAGE.parent):
         return default.relative_to(PACKAGE.parent).as_posix()
     return f"{default:g}" if isinstance(default, float) else str(default)

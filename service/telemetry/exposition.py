@@ -8,6 +8,9 @@ TEXT = "text/plain"
 
 
 def exposition(collector: Collector, accept: str) -> tuple[bytes, str]:
-    """The metrics and their content type, in the format that the Accept header names first."""
-    encode, content_type = choose_encoder(accept)
+    """The metrics and their content type, in the format that the Accept header names first, else as text."""
+    try:
+        encode, content_type = choose_encoder(accept)
+    except (TypeError, ValueError):  # of a version that is no number
+        encode, content_type = choose_encoder("")
     return encode(collector), content_type

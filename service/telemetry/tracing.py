@@ -16,6 +16,7 @@ from opentelemetry import trace
 
 from service import __version__
 from service.errors import InvalidSettings
+from service.telemetry.probes import is_probe
 
 if TYPE_CHECKING:
     from opentelemetry.sdk.trace import TracerProvider
@@ -24,8 +25,6 @@ TRACES_PATH: Final = "/v1/traces"
 # A collector that hangs must hold up neither the sending of what comes next nor the end of the process.
 EXPORT_TIMEOUT_S: Final = 5.0
 CLOSE_TIMEOUT_S: Final = 2.0
-# Probed every few seconds by machines.
-NOT_TRACED: Final = ("/health", "/metrics")
 OFF: Final[TelemetryConfig] = {"tracing": False, "metrics": False, "logs": False, "auto_configure": False}
 NO_FIELDS: Final[Mapping[str, str]] = {}
 
@@ -63,7 +62,7 @@ class Tracing:
 
 def is_traced(scope: Mapping[str, object]) -> bool:
     """Whether a request is worth a trace."""
-    return scope["type"] == "http" and not str(scope["path"]).startswith(NOT_TRACED)
+    return scope["type"] == "http" and not is_probe(str(scope["path"]))
 
 
 def open_tracing(endpoint: str, share: float) -> Tracing:

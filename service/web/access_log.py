@@ -8,14 +8,19 @@ import time
 from collections import Counter
 from collections.abc import Callable, Mapping
 from typing import Final
+from urllib.parse import quote
+
+from service.telemetry.probes import is_probe
 
 access_log = logging.getLogger("service.access")
 
-# Probed every few seconds by machines: logged only when asked for.
-QUIET: Final = ("/health", "/v2/health", "/metrics")
 # What a service answers that is full, loading, draining or late; told together.
 REFUSALS: Final = frozenset({429, 503, 504})
 REFUSALS_EVERY_S: Final = 5.0
+
+LONGEST_PATH: Final = 256
+# All that a path may hold as it is (RFC 3986, section 3.3), but for what looks like a field of the event.
+PLAIN: Final = "/:@!$&'()*+,;~-._"
 
 Fields = Callable[[], Mapping[str, object]]
 
@@ -30,14 +35,19 @@ class AccessLog:
 
     def record(self, method: str, path: str, status: int, problem: str | None, fields: Fields) -> None:
         """A request is over, perhaps with the code of a problem; `fields` is called where it is written down."""
-        refused = status in REFUSALS and not path.startswith(QUIET)
+        probed = is_probe(path)
+        refused = status in REFUSALS and not probed
         if refused:
             self._refused[problem or str(status)] += 1
         if self._refused:
             self._tell_refusals()
-        level = logging.DEBUG if refused or (path.startswith(QUIET) and status < 500) else self._level
+        level = logging.DEBUG if refused or (probed and status < 500) else self._level
         if access_log.isEnabledFor(level):
-            access_log.log(level, "%s %s %d", method, path, status, extra=dict(fields()))
+            access_log.log(level, "%s %s %d", method, _as_sent(path), status, extra=dict(fields()))
+
+    def record_unread(self, status: int, problem: str, fields: Fields) -> None:
+        """What never became a request was refused."""
+        self.record("-", "-", status, problem, fields)
 
     def _tell_refusals(self) -> None:
         now_s = self._clock()
@@ -46,3 +56,9 @@ class AccessLog:
         access_log.warning("requests refused", extra={"requests": self._refused.total(), **self._refused})
         self._refused.clear()
         self._told_s = now_s
+
+
+def _as_sent(path: str) -> str:
+    """With its escapes, so that nothing in it can be taken for a field of the event; and not without end."""
+    cut = path if len(path) <= LONGEST_PATH else f"{path[:LONGEST_PATH]}..."
+    return quote(cut, safe=PLAIN)

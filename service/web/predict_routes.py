@@ -8,7 +8,7 @@ from typing import Any, Final
 from fastapi import APIRouter, Request, Response
 from starlette.requests import ClientDisconnect
 
-from service.errors import FrameError, InvalidParameter
+from service.errors import InvalidParameter, RoadcueError
 from service.inference.detector import Detection
 from service.inference.scheduling import FrameScheduler
 from service.web.awaited_frames import AwaitedFrames, Outcome
@@ -153,6 +153,6 @@ def _reply(
 def _entry(request: Request, name: str, outcome: Outcome, with_evidence: bool) -> dict[str, Any]:
     if not isinstance(outcome, BaseException):
         return frame_answer(name, outcome.result, with_evidence)
-    if not isinstance(outcome, FrameError):
+    if not isinstance(outcome, RoadcueError):
         logger.error("a frame failed", exc_info=outcome, extra={"request_id": request.state.request_id})
     return {"name": name, "problem": problem(outcome, request.scope["path"])}

@@ -80,6 +80,7 @@ class RequestContext:
             if exchange.status is not None or not self._lifecycle.draining:
                 raise
             # uvicorn cancels what has not finished when the time to shut down is over; a reply beats a reset.
+            exchange.may_linger = False
             await self._refuse(exchange, Draining("the process ends before this request is complete; send it again"))
         except Exception as error:
             logger.exception("the request failed", extra={"request_id": exchange.request_id, "path": exchange.path})
@@ -107,7 +108,7 @@ class RequestContext:
     def _record(self, exchange: "_Exchange") -> None:
         seconds = (exchange.answered_s or time.monotonic()) - exchange.timing.started_s
         method = exchange.scope["method"] if exchange.scope["method"] in METHODS else "other"
-        status = NO_RESPONSE if exchange.status is None else exchange.status
+        status = exchange.refused or exchange.status or NO_RESPONSE
         self._metrics.count_request(exchange.route, method, status, seconds)
         if exchange.problem:
             self._metrics.count_rejection(exchange.problem)
@@ -121,12 +122,14 @@ class _Exchange:
         self.timing = ServerTiming(time.monotonic())
         self.scope, self._receive, self._send, self._lifecycle = scope, receive, send, lifecycle
         self._headers = PlainHeaders.of(scope)
-        self.request_id = request_id(self._headers.get(REQUEST_ID))
+        state = scope.setdefault("state", {})
+        self.request_id: str = state.get("request_id") or request_id(self._headers.get(REQUEST_ID))
         self.status: int | None = None
         self.answered_s: float | None = None
+        self.may_linger = True
         self._began_reading = False
         self._has_more_body = "content-length" in self._headers or "transfer-encoding" in self._headers
-        scope.setdefault("state", {}).update(request_id=self.request_id, timing=self.timing, headers=self._headers)
+        state.update(request_id=self.request_id, timing=self.timing, headers=self._headers)
 
     @property
     def path(self) -> str:
@@ -140,6 +143,12 @@ class _Exchange:
     def route(self) -> str:
         """The template of the route, never the path: a metric must not grow with what clients ask for."""
         return getattr(self.scope.get("route"), "path", UNMATCHED)
+
+    @property
+    def refused(self) -> int | None:
+        """The status with which the connection refused a body that it could not read."""
+        status: int | None = self.scope["state"].get("refused")
+        return status
 
     @property
     def problem(self) -> str | None:
@@ -165,7 +174,7 @@ class _Exchange:
             message = {**message, "headers": [*message["headers"], *self._headers_of_reply()]}
         elif not message.get("more_body", False):
             self.answered_s = time.monotonic()
-            if self._has_more_body and self._closes_on_body():
+            if self._has_more_body and self.may_linger and self._closes_on_body():
                 await self._send({**message, "more_body": True})
                 await self._let_client_finish()
                 message = {"type": "http.response.body"}
@@ -176,18 +185,17 @@ class _Exchange:
         return [*ours, (b"connection", b"close")] if self._must_close() else ours
 
     def _must_close(self) -> bool:
-        if self._has_more_body:
-            # Closing on a client that still sends resets the connection and loses the reply, unless it waits for
-            # our go-ahead: then RFC 9110, 10.1.1 leaves only closing, as it may or may not send the body later.
-            return self._waits_for_continue()
-        return self._lifecycle.draining
+        # Of a client that waits for our go-ahead, RFC 9110, 10.1.1 leaves only closing, as it may or may not send the
+        # body later. Closing on any other that still sends resets the connection and loses the reply: it may finish.
+        return self._lifecycle.draining or (self._has_more_body and self._waits_for_continue())
 
     def _waits_for_continue(self) -> bool:
         return "expect" in self._headers and not self._began_reading
 
     def _closes_on_body(self) -> bool:
-        """Whether the client wants its connection closed by a reply; it comes before the body was read."""
+        """Whether the connection is closed by a reply that comes before the body was read."""
         is_last = self.scope.get("http_version") == "1.0" or "close" in self._headers.get("connection", "").lower()
+        is_last = is_last or self._lifecycle.draining
         return is_last and not self._waits_for_continue()
 
     async def _let_client_finish(self) -> None:

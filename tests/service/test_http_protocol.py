@@ -1,6 +1,7 @@
 """What our HTTP protocol does beyond uvicorn's: on a real connection, and piece by piece."""
 
 import asyncio
+import logging
 import socket
 from collections.abc import Iterator
 from typing import Any, cast
@@ -11,6 +12,7 @@ from uvicorn.server import ServerState
 
 from service.http_protocol import CONTINUE, MAX_HEAD_BYTES, BoundedProtocol, ServerConfiguration, WholeReplies
 from service.telemetry import Metrics
+from service.web.access_log import AccessLog
 from service.web.client_connection import connection_of
 
 pytestmark = pytest.mark.anyio
@@ -158,6 +160,7 @@ def configured(app: Any, upload_timeout_s: float = 60.0, keep_alive_s: int = 60)
         timeout_graceful_shutdown=5,
     )
     configuration.upload_timeout_s, configuration.metrics = upload_timeout_s, Metrics()
+    configuration.unread_log = AccessLog(logging.INFO)
     return configuration
 
 
@@ -249,6 +252,28 @@ async def test_body_of_a_request_refused_unread_is_let_go_of() -> None:
         assert await answer_of(reader) == b"no"
         assert app.cycle.body == b""
         writer.close()
+
+
+async def test_unreadable_request_behind_one_that_is_not_answered_yet_waits_its_turn() -> None:
+    """A refusal at once would be taken for the reply to the first."""
+    app = Late()
+    async with asyncio.timeout(30), Served(app) as (reader, writer):
+        writer.write(b"GET / HTTP/1.1\r\nHost: a\r\n\r\nEHLO example.org\r\n\r\n")
+        await asyncio.sleep(0.05)
+        app.gate.set()
+        assert await answer_of(reader) == b"ok"
+        assert await reader.read() == b""
+
+
+async def test_what_is_no_request_is_one_event_with_the_id_of_its_refusal(caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level("INFO")
+    async with asyncio.timeout(30), Served(Echo()) as (reader, writer):
+        writer.write(b"EHLO example.org\r\n\r\n")
+        reply = (await reader.read()).decode()
+    (event,) = [record for record in caplog.records if "400" in record.getMessage()]
+    assert event.getMessage() == "- - 400"
+    assert f"X-Request-ID: {event.request_id}\r\n" in reply  # type: ignore[attr-defined]
+    assert (event.client, event.problem) == ("127.0.0.1", "bad_request")  # type: ignore[attr-defined]
 
 
 async def test_header_that_drips_behind_a_slow_request_is_a_408() -> None:

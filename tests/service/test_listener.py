@@ -8,7 +8,17 @@ from typing import cast
 
 import pytest
 
-from service.listener import accepted, refuse_new_connections
+from service.listener import accepted, listen, refuse_new_connections, url_of
+
+
+@pytest.mark.skipif(not socket.has_dualstack_ipv6(), reason="no IPv6")
+def test_every_interface_of_ipv6_is_every_interface_of_ipv4_too() -> None:
+    """The image's health check, for one, asks 127.0.0.1 whatever the host is set to."""
+    with closing(listen("::", 0)) as listener:
+        port = listener.getsockname()[1]
+        assert url_of(listener) == f"http://[::]:{port}"
+        for host in ("127.0.0.1", "::1"):
+            socket.create_connection((host, port), timeout=30).close()
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="packet filters of sockets are Linux's")

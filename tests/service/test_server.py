@@ -87,7 +87,10 @@ def test_draining_is_live_but_not_ready_and_closes_connections(start_server: Sta
     assert (live.status_code, ready.status_code, answer.status_code) == (200, 503, 200)
     assert ready.headers["content-type"] == "application/problem+json"
     assert ready.json()["code"] == "draining"
-    assert {reply.headers["connection"] for reply in (live, ready, answer)} == {"close"}
+    # Answered before their bodies were read: all of each is still taken, so that closing does not reset the connection.
+    absent, unknown = (httpx.post(f"{server.url}{path}", content=bytes(2**20)) for path in ("/absent", "/predict?x=1"))
+    assert (absent.status_code, unknown.status_code) == (404, 400)
+    assert {reply.headers["connection"] for reply in (live, ready, answer, absent, unknown)} == {"close"}
     server.process.send_signal(signal.SIGTERM)
     assert server.wait() == 0, "a second signal ends the drain at once"
 
@@ -208,6 +211,22 @@ def test_chunked_upload_cut_off_midway_leaves_the_service_well(server: ServerPro
         connection.sendall(head + chunk(red_png[:10]))
     server.wait_for_line("POST /predict 499")
     assert httpx.post(f"{server.url}/predict", files={"file": red_png}).status_code == 200
+
+
+def test_broken_body_is_refused_and_told_once_with_the_id_of_its_request(server: ServerProcess) -> None:
+    """The service closes the connection, so nobody has left (499)."""
+    with closing(connect(server)) as connection:
+        head = b"POST /predict HTTP/1.1\r\nHost: a\r\nX-Request-ID: broken-1\r\nContent-Type: image/png\r\n"
+        connection.sendall(head + b"Transfer-Encoding: chunked\r\n\r\n" + chunk(b"x") + b"ZZ\r\n")
+        reply = received(connection)
+    assert reply.startswith(b"HTTP/1.1 400 ")
+    assert b"X-Request-ID: broken-1\r\n" in reply
+    line = server.wait_for_line("request_id=broken-1")
+    assert "POST /predict 400 " in line
+    assert "problem=bad_request" in line
+    metrics = httpx.get(f"{server.url}/metrics").text
+    assert 'roadcue_http_requests_total{method="POST",route="/predict",status="400"}' in metrics
+    assert 'roadcue_http_requests_total{method="other",route="unmatched",status="400"}' not in metrics
 
 
 def test_413_comes_while_the_body_still_streams(start_server: StartServer) -> None:

@@ -119,8 +119,13 @@ def test_the_document_holds_exactly_the_settings_table(repository: Path) -> None
     assert between == settings_table()
 
 
-def test_an_empty_variable_keeps_no_frames(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A compose file passes on what is not set as an empty text; it must not mean the working directory."""
-    monkeypatch.setenv("ROADCUE_UNCERTAIN", "")
-    assert read_settings().uncertain is None
+@pytest.mark.parametrize("value", ["", "off"])
+def test_an_empty_variable_or_the_default_that_the_help_shows_keeps_no_frames(
+    monkeypatch: pytest.MonkeyPatch, value: str
+) -> None:
+    """A compose file passes on what is not set as an empty text; neither may mean a folder."""
+    for name in ("UNCERTAIN", "TUNING", "TRACES"):
+        monkeypatch.setenv(f"ROADCUE_{name}", value)
+    settings = read_settings()
+    assert (settings.uncertain, settings.tuning, settings.traces) == (None, None, None)
     assert read_settings({"uncertain": "kept"}).uncertain == Path("kept")

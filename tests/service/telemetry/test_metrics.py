@@ -92,6 +92,7 @@ def test_a_name_of_another_kind_is_refused() -> None:
     [
         ("", "text/plain; version=0.0.4", parse_text),
         ("*/*", "text/plain; version=0.0.4", parse_text),
+        ("application/openmetrics-text; version=abc", "text/plain; version=0.0.4", parse_text),
         (
             "application/openmetrics-text;version=1.0.0,text/plain;q=0.5",
             "application/openmetrics-text",

@@ -68,6 +68,21 @@ def test_failing_probe_is_told_but_is_no_refusal(told: pytest.LogCaptureFixture,
     assert [record.message for record in told.records] == ["GET /health/ready 503"]
 
 
+def test_path_can_forge_no_field_and_is_not_without_end(told: pytest.LogCaptureFixture, clock: Clock) -> None:
+    log = AccessLog(logging.INFO, clock)
+    log.record("GET", "/a b request_id=x\n\u00e4", 404, None, dict)
+    log.record("GET", "/" + 1000 * "x", 404, None, dict)
+    forged, long = (record.message for record in told.records)
+    assert forged == "GET /a%20b%20request_id%3Dx%0A%C3%A4 404"
+    assert long == f"GET /{255 * 'x'}... 404"
+
+
+@pytest.mark.parametrize("path", ["/health/live", "/metrics", "/v2/health/ready", "/v2/models/street/ready"])
+def test_probes_are_told_at_debug_only(told: pytest.LogCaptureFixture, clock: Clock, path: str) -> None:
+    AccessLog(logging.INFO, clock).record("GET", path, 200, None, dict)
+    assert told.records == []
+
+
 @pytest.mark.anyio
 async def test_event_tells_route_frames_and_times(
     client: httpx.AsyncClient, red_png: bytes, told: pytest.LogCaptureFixture
