@@ -12,6 +12,8 @@ from typing import Any, Final, Literal
 
 from pythonjsonlogger.json import JsonFormatter
 
+from service.telemetry.log_stream import LosingHandler
+
 LOG_FIELDS: Final = frozenset(vars(logging.makeLogRecord({}))) | {"message", "asctime", "color_message"}
 
 
@@ -51,8 +53,7 @@ def configure_logging(log_format: Literal["text", "json"], log_level: str) -> No
         },
     }
     handler = {
-        "class": "logging.StreamHandler",
-        "stream": sys.stderr,
+        "()": lambda: LosingHandler(sys.stderr),
         "formatter": log_format,
         "filters": ["request"],
     }

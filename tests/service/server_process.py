@@ -40,6 +40,7 @@ class ServerProcess:
             text=True,
         )
         self.lines: list[str] = []
+        self._is_deaf = False
         self._new_lines: queue.Queue[str | None] = queue.Queue()
         self._reader = threading.Thread(target=self._read, daemon=True)
         self._reader.start()
@@ -80,8 +81,14 @@ class ServerProcess:
         if self.process.stderr:
             self.process.stderr.close()
 
+    def read_no_more(self) -> None:
+        """Leave unread what comes from now on, but for one line more."""
+        self._is_deaf = True
+
     def _read(self) -> None:
         for line in self.process.stderr or ():
             self.lines.append(line.rstrip())
             self._new_lines.put(line)
+            if self._is_deaf:
+                return
         self._new_lines.put(None)

@@ -229,6 +229,18 @@ def test_broken_body_is_refused_and_told_once_with_the_id_of_its_request(server:
     assert 'roadcue_http_requests_total{method="other",route="unmatched",status="400"}' not in metrics
 
 
+def test_log_that_nobody_reads_holds_up_nothing(start_server: StartServer) -> None:
+    """A pipe holds 64 KiB; each event has more than 300 bytes."""
+    server = start_server("--drain-seconds", "0").ready()
+    server.read_no_more()
+    with httpx.Client(base_url=server.url, timeout=30) as client:
+        for _ in range(300):
+            assert client.get("/" + 300 * "x").status_code == 404
+        assert client.get("/health/live").status_code == 200
+    server.process.send_signal(signal.SIGTERM)
+    assert server.process.wait(30) == 0
+
+
 def test_413_comes_while_the_body_still_streams(start_server: StartServer) -> None:
     """A chunked body has no announced size: the reply comes with the first byte too many, not at the end."""
     server = start_server("--max-request-bytes", "4096", "--max-frame-bytes", "2048").ready()
