@@ -30,7 +30,11 @@ class Settings(BaseSettings):
 
     model_config = SettingsConfigDict(env_prefix=ENVIRONMENT_PREFIX, frozen=True, extra="forbid")
 
-    host: str = Field("127.0.0.1", min_length=1, description="Address to listen on; 0.0.0.0 means every interface")
+    host: str = Field(
+        "127.0.0.1",
+        min_length=1,
+        description="Address to listen on; 0.0.0.0 means every interface, :: every one of IPv6 and IPv4",
+    )
     port: int = Field(8000, ge=0, le=65535, description="TCP port to listen on; 0 takes a free one and logs it")
     model: Path = Field(DEFAULT_MODEL, description="Model file (ONNX) written by `roadcue-train export`")
     device: Literal["auto", "cuda", "cpu"] = Field(

@@ -21,6 +21,7 @@ STAND_BACK_S: Final = 0.002
 LOOK_AGAIN_S: Final = 0.05
 # Out of file descriptors: those of replies under way come free.
 EXHAUSTED_S: Final = 0.1
+TOLD_EVERY_S: Final = 5.0
 
 Connected = Callable[[socket.socket], None]
 
@@ -32,6 +33,7 @@ class Entrance:
         self._listener, self._board, self._process, self._connected = listener, board, process, connected
         self._pause: asyncio.TimerHandle | None = None
         self._stood_back = False
+        self._told_s = -TOLD_EVERY_S
 
     def open(self) -> None:
         """Begin to accept."""
@@ -62,10 +64,16 @@ class Entrance:
         except BlockingIOError:
             return  # another process was quicker
         except OSError as error:
-            logger.warning("a connection could not be accepted", extra={"reason": str(error)})
+            self._tell_exhausted(error)
             self._stand_back(EXHAUSTED_S)
             return
         self._connected(connection)
+
+    def _tell_exhausted(self, error: OSError) -> None:
+        now_s = asyncio.get_running_loop().time()
+        if now_s - self._told_s >= TOLD_EVERY_S:
+            self._told_s = now_s
+            logger.warning("connections cannot be accepted", extra={"reason": str(error)})
 
     def _holds_more(self) -> bool:
         own = self._board.row(self._process)

@@ -22,6 +22,7 @@ _RULES: Final[Mapping[str, Together]] = {"sum": operator.add, "max": max, "min":
 _TOGETHER: Final[Mapping[str, Together]] = {
     "process_start_time_seconds": min,
     "process_max_fds": min,
+    "process_open_fds": max,  # each process has a limit of its own
     **{definition.full_name: _RULES[definition.across] for definition in DEFINITIONS if definition.kind == "gauge"},
 }
 

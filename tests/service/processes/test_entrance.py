@@ -1,8 +1,10 @@
 """Who takes a connection."""
 
+import errno
 import socket
 from collections.abc import AsyncIterator, Iterator
 from contextlib import ExitStack, closing
+from typing import Any, cast
 
 import pytest
 
@@ -105,6 +107,34 @@ async def test_nobody_waits_for_a_process_that_does_not_come(house: House) -> No
     house.entrances[0].open()
     house.connect()
     await wait_until(lambda: house.taken == [1, 0])
+
+
+class Exhausted:
+    """A listener on which somebody waits for whom there is no descriptor left."""
+
+    def __init__(self, listener: socket.socket) -> None:
+        self._listener, self.asked = listener, 0
+
+    def accept(self) -> tuple[socket.socket, Any]:
+        self.asked += 1
+        raise OSError(errno.EMFILE, "Too many open files")
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._listener, name)
+
+
+async def test_want_of_descriptors_is_told_once_in_a_while(
+    listener: socket.socket, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("service.processes.entrance.EXHAUSTED_S", 0.001)
+    exhausted = Exhausted(listener)
+    entrance = Entrance(cast(socket.socket, exhausted), Board(1), 0, lambda _: None)
+    entrance.open()
+    with closing(socket.create_connection(listener.getsockname())):
+        await wait_until(lambda: exhausted.asked >= 5)
+        entrance.close()
+    told = [(record.message, record.reason) for record in caplog.records]  # type: ignore[attr-defined]
+    assert told == [("connections cannot be accepted", "[Errno 24] Too many open files")]
 
 
 async def test_closed_entrance_takes_nothing(house: House) -> None:

@@ -42,6 +42,14 @@ def test_gauges_come_together_as_their_definitions_say() -> None:
     assert 'roadcue_model_info{name="street",precision="int8",version="1"} 1.0' in lines
 
 
+def test_descriptors_are_those_of_the_process_that_is_nearest_to_its_limit() -> None:
+    """Each has a limit of its own, so a sum would say nothing."""
+    registries = CollectorRegistry(), CollectorRegistry()
+    for registry, held in zip(registries, (5, 7), strict=True):
+        Gauge("process_open_fds", "Open", registry=registry).set(held)
+    assert "process_open_fds 7.0" in shown(*map(report_of, registries))
+
+
 def test_of_a_process_that_is_gone_only_what_it_counted_stays() -> None:
     registry = CollectorRegistry()
     Counter("requests", "Requests", registry=registry).inc()

@@ -10,6 +10,7 @@ import httpx
 import pytest
 from PIL import Image
 
+from service.errors import DeadlineExceeded
 from service.inference.detector import Detector
 from service.web.schemas import PredictReply
 from tests.service.conftest import GatedSession, OpenClient, encoded, gated_load, wait_until
@@ -311,6 +312,21 @@ async def test_unexpected_failure_of_one_frame_fails_alone(open_client: OpenClie
     assert reply.status_code == 200
     assert [frame["problem"]["code"] for frame in reply.json()["frames"]] == ["internal_error", "unsupported_image"]
     assert "secret" not in reply.text
+
+
+async def test_late_frame_of_several_is_no_error_in_the_log(
+    open_client: OpenClient, red_png: bytes, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Under overload there would be one for each frame, just when nobody has time for it."""
+
+    async def outcomes(*_: object) -> list[object]:
+        return [DeadlineExceeded("too late")] * 2
+
+    monkeypatch.setattr("service.web.predict_routes._outcomes", outcomes)
+    async with open_client() as client:
+        reply = await client.post("/predict", files=[("file", red_png)] * 2)
+    assert [frame["problem"]["code"] for frame in reply.json()["frames"]] == ["deadline_exceeded"] * 2
+    assert [record for record in caplog.records if record.levelname == "ERROR"] == []
 
 
 async def test_frames_are_counted_by_outcome(client: httpx.AsyncClient, red_png: bytes) -> None:
