@@ -15,6 +15,7 @@ from model_training import checkpoints
 from model_training.cli import SUBCOMMANDS, main
 from model_training.configuration import TrainingConfiguration
 from model_training.teacher.cells import DetectorCells
+from service.inference.artifact import Figure
 from service.lazy_commands import LazyCommand
 from tests.model_training.painted_frames import write_painted_frames
 from tests.model_training.small_detector import CLASSES, write_small_detector
@@ -234,14 +235,24 @@ def test_teach_counts_the_boxes_that_it_writes(data: Path, tmp_path: Path) -> No
 
 def test_a_file_of_other_data_does_not_reproduce(tmp_path: Path) -> None:
     """The document says it too."""
-    metadata = tiny_metadata()
+    precision = Figure(
+        test_set="road", label="red", metric="average_precision", value=0.8, low=0.7, high=0.9, n=9, positives=4
+    )
+    metadata = tiny_metadata().model_copy(update={"figures": (precision,)})
     other = metadata.training_data.model_copy(update={"hash": "other"})
     metadata_json = metadata.model_copy(update={"training_data": other}).model_dump_json()
-    again, published = tmp_path / "again.onnx", write_tiny_model(tmp_path / "published.onnx")
+    again = tmp_path / "again.onnx"
+    published = write_tiny_model(tmp_path / "published.onnx", metadata_json=metadata.model_dump_json())
     result = invoke("reproduces", write_tiny_model(again, metadata_json=metadata_json), published)
     said = "it learned from other data: other instead of none"
     assert (result.exit_code, result.stderr) == (1, f"Error: {again} does not reproduce {published}: {said}\n")
-    assert json.loads(result.stdout) == {"reproduces": False, "disagreements": [said], "average_precisions": 0}
+    assert json.loads(result.stdout) == {"reproduces": False, "disagreements": [said], "average_precisions": 1}
+
+
+def test_nothing_reproduces_a_file_without_figures(tmp_path: Path) -> None:
+    """Whoever has compared nothing has not found the two to agree."""
+    model = write_tiny_model(tmp_path / "tiny.onnx")
+    assert f"{model} states no average precision" in refusal("reproduces", model, model)
 
 
 @pytest.mark.parametrize("choice", ["mine", "mine=", "=gallery"])
