@@ -156,7 +156,7 @@ def test_training_imitates_the_detector_that_it_is_given(data: Path, tmp_path: P
         (["--set", "imitation_weight=1", "--class", "red"], "--class 'red' is not LABEL=NUMBER, such as car=2"),
         (["--set", "imitation_weight=1", "--class", "red=7"], "no YOLOX file with the classes red=7"),
         (["--set", "imitation_weight=1", "--class", "rde=1"], "--class rde=1: the labels are red, green"),
-        (["--set", "imitation_weight=1"], "none of the labels red, green has COCO's class by default; say which"),
+        (["--set", "imitation_weight=1"], "the detector knows none of the labels red, green; say which"),
     ],
 )
 def test_a_detector_that_cannot_be_imitated_is_refused(
