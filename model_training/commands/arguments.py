@@ -112,12 +112,22 @@ def class_numbers(choices: Sequence[str], labels: Sequence[str]) -> Mapping[str,
 
 
 def chosen_test_sets(choices: Sequence[str], table: LabelTable) -> dict[str, tuple[str, ...]]:
-    """Test sets by name, none where there are no test rows; raises InvalidConfiguration for a source without any."""
+    """Test sets by name, none where there are no test rows.
+
+    Raises InvalidConfiguration for a source without any, and for a name that is given twice.
+    """
     named = zip(table.sources, table.splits, strict=True)
     sources = sorted({part for source, split in named if split == "test" for part in source.split("+")})
     if not choices:
         return {source: (source,) for source in sources}
-    chosen = dict(_test_set(choice) for choice in choices)
+    chosen: dict[str, tuple[str, ...]] = {}
+    for choice in choices:
+        name, members = _test_set(choice)
+        if name in chosen:
+            raise InvalidConfiguration(
+                f"--test-set {choice!r}: there is a test set {name} already; give it another name"
+            )
+        chosen[name] = members
     missing = sorted({source for members in chosen.values() for source in members} - set(sources))
     if missing:
         raise InvalidConfiguration(
