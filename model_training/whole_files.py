@@ -7,7 +7,16 @@ from pathlib import Path
 
 @contextmanager
 def written_whole(path: Path) -> Iterator[Path]:
-    """A path to write to; what is there in the end takes the place of `path`, unless something is raised."""
+    """A path to write to; what is there in the end takes the place of `path`, unless something is raised.
+
+    Then nothing is left of it. An error of the operating system that names no file, as a full disk is, names `path`.
+    """
     unfinished = path.with_name(f"{path.name}.unfinished")
-    yield unfinished
-    unfinished.replace(path)
+    try:
+        yield unfinished
+        unfinished.replace(path)
+    except BaseException as problem:
+        unfinished.unlink(missing_ok=True)
+        if isinstance(problem, OSError) and problem.errno and not problem.filename:
+            problem.filename = str(path)
+        raise

@@ -38,6 +38,7 @@ from model_training.thresholds import FORM, rules, thresholds
 from model_training.tracking import Tracking, tracked_on
 from model_training.training_rows import TrainingRows
 from model_training.variants.judging import VARIANTS, Variant, VariantMaker, VariantPrecision, unproven_path
+from model_training.whole_files import written_whole
 from service.inference.artifact import Artifact, Figure, ThresholdRule, variant_path
 
 
@@ -123,7 +124,8 @@ def command(
     again = shlex.join(["roadcue-train", "evaluate", output.name, "DATA"]) + "".join(
         f" --test-set {shlex.quote(choice)}" for choice in test_sets
     )
-    card.write_text(model_card(metadata, again, said, made), encoding="utf-8")
+    with written_whole(card) as unfinished:
+        unfinished.write_text(model_card(metadata, again, said, made), encoding="utf-8")
     print_result(_document(parity, found, made, written), lambda: _say(parity, found, made))
     click.echo(f"Written: {', '.join(map(str, written))}\nNext: roadcue serve --model {quoted(output)}", err=True)
 

@@ -3,11 +3,11 @@
 import csv
 import json
 import math
+import os
 import subprocess
 import sys
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pytest
@@ -227,13 +227,23 @@ def test_a_kill_while_writing_leaves_the_previous_checkpoint(tmp_path: Path, mon
     path = tmp_path / checkpoints.RESUME
     checkpoints.save(path, CONFIGURATION, {"state": 1})
 
-    def half_written(_: Any, file: Any) -> None:
-        file.write(b"half")
+    def killed(_: int) -> None:
         raise Killed
 
-    monkeypatch.setattr(torch, "save", half_written)
+    monkeypatch.setattr(os, "fsync", killed)
     with pytest.raises(Killed):
         checkpoints.save(path, CONFIGURATION, {"state": 2})
+    assert checkpoints.load(path)[1] == {"state": 1}
+
+
+def test_a_checkpoint_on_a_full_disk_is_an_error_of_the_system_that_names_it(tmp_path: Path) -> None:
+    """And the previous one stays; PyTorch's own error would be a traceback without a word of the disk."""
+    path = tmp_path / checkpoints.RESUME
+    checkpoints.save(path, CONFIGURATION, {"state": 1})
+    (tmp_path / "resume.pt.unfinished").symlink_to("/dev/full")
+    with pytest.raises(OSError, match="No space left on device") as full:
+        checkpoints.save(path, CONFIGURATION, {"state": 2})
+    assert full.value.filename == str(path)
     assert checkpoints.load(path)[1] == {"state": 1}
 
 
