@@ -15,7 +15,7 @@ import torch
 from model_training.dataset import EvaluationFrames
 from model_training.errors import ParityError
 from model_training.label_table import LabelTable
-from model_training.metrics import Floats, mean_average_precision
+from model_training.metrics import Floats, decidable, mean_average_precision
 from model_training.onnx_export import ServedNetwork
 from model_training.tracking import Tracking, untracked
 from service.inference.artifact import Artifact
@@ -92,16 +92,12 @@ def map_parity(
 
     A set without such a label is left out: it cannot tell two files apart.
     """
-    decidable = {name: _decidable(table) for name, table in sets.items()}
+    labels_of_sets = {name: decidable(table.entries_NL) for name, table in sets.items()}
     return tuple(
         SetParity(name, _map(sets[name], float32[name], labels), _map(sets[name], variant[name], labels))
-        for name, labels in decidable.items()
+        for name, labels in labels_of_sets.items()
         if labels
     )
-
-
-def _decidable(table: LabelTable) -> list[int]:
-    return [label for label in range(len(table.labels)) if {0, 1} <= set(table.entries_NL[:, label].tolist())]
 
 
 def _map(table: LabelTable, probabilities_NL: Floats, labels: list[int]) -> float:

@@ -1,5 +1,6 @@
 """roadcue-train train: labelled frames -> the folder of a run."""
 
+import math
 import tomllib
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -28,6 +29,7 @@ from model_training.commands.device import DEVICE, training_device
 from model_training.commands.result import RESULT_FORM, print_result
 from model_training.configuration import TrainingConfiguration, with_changes
 from model_training.errors import InvalidConfiguration
+from model_training.metrics import decidable
 from model_training.teacher.cells import DetectorCells
 from model_training.trainer import Processes, Trainer
 from model_training.training_progress import shown
@@ -85,6 +87,14 @@ def command(
                 highlight=False,
                 soft_wrap=True,
             )
+        if not decidable(table.entries_NL[rows.validation]):
+            console.print(
+                "no label has both kinds of known entries on the validation rows: the last epoch is kept, and training "
+                "does not stop early",
+                style="yellow",
+                highlight=False,
+                soft_wrap=True,
+            )
         with to_be_resumed(), shown(wanted.labels, console) as observer:
             trainer.fit(observer)
     if processes.is_first:
@@ -94,14 +104,20 @@ def command(
 
 
 def _report(history: Sequence[Mapping[str, float]], output: Path) -> None:
-    """Print the epoch whose network is kept: of those with the highest mean average precision, the first."""
-    best = max(history, key=lambda row: row["map"])
+    """Print the epoch whose network is kept: of those with the highest mean average precision, the first.
+
+    The last where validation decides nothing.
+    """
+    best = history[-1] if math.isnan(history[-1]["map"]) else max(history, key=lambda row: row["map"])
     written = [output / name for name in (checkpoints.BEST, checkpoints.RESUME, "metrics.csv", "curves.png")]
     document = {"epochs": len(history), "best": best, "written": written}
     print_result(document, lambda: _say(len(history), best))
 
 
 def _say(epochs: int, best: Mapping[str, float]) -> None:
+    if math.isnan(best["map"]):
+        click.echo(f"kept is epoch {best['epoch']:.0f}, the last of {epochs}")
+        return
     precisions = "  ".join(f"{key.removeprefix('ap_')} {best[key]:.3f}" for key in best if key.startswith("ap_"))
     click.echo(f"best of {epochs} epochs is {best['epoch']:.0f}: mAP {best['map']:.3f}  {precisions}")
 

@@ -176,8 +176,29 @@ def test_a_recipe_that_imitates_trains_without_a_detector_and_says_so(data: Path
     told = invoke(*train, "--format", "table")
     assert told.exit_code == 0, told.output
     assert "smoke imitates a detector; without one (--detector FILE) it learns from labels\n" in told.stderr
-    assert re.fullmatch(r"best of 1 epochs is 0: mAP [\d.]+  red [\d.]+  green [\d.]+\n", told.stdout)
+    assert re.fullmatch(r"best of 1 epochs is 0: mAP [\d.]+  red (nan|[\d.]+)  green (nan|[\d.]+)\n", told.stdout)
     assert checkpoints.load(tmp_path / "run" / "best.pt")[0].imitation_weight == 0
+
+
+@pytest.fixture
+def sightings(tmp_path: Path) -> Path:
+    """Painted frames of which nobody wrote down what they do not show."""
+    folder = write_painted_frames(tmp_path / "sightings", count=12, test=0)
+    header, *rows = (folder / "labels.csv").read_text().splitlines()
+    seen = [",".join("" if field == "0" else field for field in row.split(",")) for row in rows]
+    (folder / "labels.csv").write_text("\n".join([header, *seen]) + "\n")
+    (folder / "data.toml").write_text('labels = ["red", "green"]\n[[sources]]\nformat = "table"\npath = "."\n')
+    return folder / "data.toml"
+
+
+def test_where_validation_decides_nothing_the_last_epoch_is_kept_and_it_is_said_once(
+    sightings: Path, tmp_path: Path
+) -> None:
+    changes = ("--set", "epochs=2", "--set", "patience=1")
+    told = invoke("train", sightings, "--recipe", "smoke", "--output", tmp_path / "run", *changes, "--format", "table")
+    assert told.exit_code == 0, told.output
+    assert told.stderr.count("no label has both kinds of known entries on the validation rows") == 1
+    assert told.stdout == "kept is epoch 1, the last of 2\n"
 
 
 def test_a_file_that_is_no_detector_teaches_nobody(data: Path, tmp_path: Path) -> None:

@@ -7,6 +7,7 @@ import os
 import subprocess
 import sys
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -267,6 +268,36 @@ def test_training_stops_when_validation_does_not_improve(rows: TrainingRows, tmp
     trainer = NeverBetter(CONFIGURATION.model_copy(update={"epochs": 9, "patience": 1}), rows, tmp_path, CPU)
     trainer.fit()
     assert len(trainer.history) == 2
+
+
+def with_entries(rows: TrainingRows, place: np.ndarray, label: int, entry: int) -> TrainingRows:
+    """The same rows with the known entries of a label at `place` all of one kind."""
+    entries_NL = rows.table.entries_NL.copy()
+    entries_NL[place, label] = np.where(entries_NL[place, label] >= 0, entry, -1)
+    return replace(rows, table=replace(rows.table, entries_NL=entries_NL))
+
+
+def test_label_of_one_kind_on_validation_rows_does_not_count(rows: TrainingRows, tmp_path: Path) -> None:
+    """Where all is present every ranking has an average precision of 1: it says nothing of a network."""
+    of_one_kind = with_entries(rows, rows.validation, LABELS.index("red"), 1)
+    trainer = Trainer(CONFIGURATION, of_one_kind, tmp_path, CPU)
+    trainer.fit()
+    assert all(math.isnan(row["ap_red"]) and row["map"] == row["ap_green"] for row in trainer.history)
+
+
+@pytest.mark.parametrize("entry", [0, 1])
+def test_the_last_epoch_is_kept_where_validation_decides_nothing(
+    rows: TrainingRows, tmp_path: Path, entry: int
+) -> None:
+    """And training goes on to its end: no epoch is better than another, so none is waited for."""
+    undecided = rows
+    for label in range(len(LABELS)):
+        undecided = with_entries(undecided, rows.validation, label, entry)
+    trainer = Trainer(CONFIGURATION.model_copy(update={"epochs": 3, "patience": 1}), undecided, tmp_path, CPU)
+    trainer.fit()
+    assert len(trainer.history) == 3
+    last, kept = weights(tmp_path, part="average"), weights(tmp_path, checkpoints.BEST, "network")
+    assert all(torch.equal(kept[key], last[f"module.{key}"]) for key in kept)
 
 
 def test_test_rows_never_reach_the_network(rows: TrainingRows, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
