@@ -162,6 +162,9 @@ class Trainer:
         """
         self._resume()
         learner = self._on_all_processes()
+        if not self.step:
+            # From here on there is a run to go on with.
+            self._save()
         while not self._state.finished:
             started = time.monotonic()
             self._train_epoch(learner, observer)

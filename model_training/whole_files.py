@@ -11,7 +11,7 @@ def written_whole(path: Path) -> Iterator[Path]:
 
     Then nothing is left of it. An error of the operating system that names no file, as a full disk is, names `path`.
     """
-    unfinished = path.with_name(f"{path.name}.unfinished")
+    unfinished = unfinished_of(path)
     try:
         yield unfinished
         unfinished.replace(path)
@@ -20,3 +20,8 @@ def written_whole(path: Path) -> Iterator[Path]:
         if isinstance(problem, OSError) and problem.errno and not problem.filename:
             problem.filename = str(path)
         raise
+
+
+def unfinished_of(path: Path) -> Path:
+    """Where the next `path` is while it is written, and stays after a kill."""
+    return path.with_name(f"{path.name}.unfinished")

@@ -34,6 +34,7 @@ from model_training.teacher.cells import DetectorCells
 from model_training.trainer import Processes, Trainer
 from model_training.training_progress import shown
 from model_training.training_rows import assemble
+from model_training.whole_files import unfinished_of
 
 
 @click.command("train")
@@ -156,7 +157,10 @@ def _value(text: str) -> object:
 
 
 def _check_run_folder(folder: Path, resume: bool) -> None:
-    if resume and not (folder / checkpoints.RESUME).exists():
+    saved = folder / checkpoints.RESUME
+    # Stopped while it wrote the first checkpoint, a run has left nothing else and begins anew.
+    has_begun = folder.is_dir() and set(folder.iterdir()) <= {unfinished_of(saved)}
+    if resume and not (saved.exists() or has_begun):
         raise InvalidConfiguration(f"{folder} holds no run to go on with; start one without --resume")
     if not resume:
         check_empty(folder)

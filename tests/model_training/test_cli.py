@@ -289,6 +289,22 @@ def test_resuming_where_there_is_no_run_is_refused(data: Path, tmp_path: Path) -
     assert "holds no run to go on with" in said
 
 
+@pytest.mark.parametrize("left", [[], ["resume.pt.unfinished"]])
+def test_a_run_that_was_stopped_before_its_first_checkpoint_begins_anew_with_resume(
+    data: Path, tmp_path: Path, left: list[str]
+) -> None:
+    """As whoever stopped it was told; what else may be in the folder is no run's."""
+    folder = tmp_path / "run"
+    folder.mkdir()
+    for name in left:
+        (folder / name).touch()
+    resumed = invoke("train", data, "--recipe", "smoke", "--output", folder, "--resume")
+    assert resumed.exit_code == 0, resumed.output
+    assert (folder / "best.pt").exists()
+    (folder / "resume.pt").unlink()
+    assert "holds no run to go on with" in refusal("train", data, "--output", folder, "--resume")
+
+
 def test_a_file_is_no_folder_for_a_run(data: Path, tmp_path: Path) -> None:
     """A usage error, not a traceback."""
     (tmp_path / "file").touch()

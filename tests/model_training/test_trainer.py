@@ -209,6 +209,14 @@ def test_run_killed_twice_resumes_twice(rows: TrainingRows, whole_run: Path, tmp
     assert all(torch.equal(expected[key], seen[key]) for key in expected)
 
 
+def test_a_run_killed_before_its_first_step_can_be_gone_on_with(rows: TrainingRows, tmp_path: Path) -> None:
+    """Whoever had to wait for a checkpoint would find a folder that is neither empty nor a run."""
+    rarely = CONFIGURATION.model_copy(update={"checkpoint_every_steps": 50})
+    with pytest.raises(Killed):
+        Trainer(rarely, rows, tmp_path, CPU).fit(dying_when(lambda _: True))
+    assert checkpoints.load(tmp_path / checkpoints.RESUME)[1]["state"]["batch"] == 0
+
+
 def test_a_finished_run_is_not_trained_further(rows: TrainingRows, whole_run: Path) -> None:
     """Resuming it changes no byte of the best network."""
     before = (whole_run / checkpoints.BEST).read_bytes()
