@@ -1,7 +1,7 @@
 """roadcue-train evaluate: a model file on held-out rows, as figures and as a page."""
 
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import click
@@ -27,10 +27,12 @@ from model_training.commands.measured_file import print_figures
 from model_training.commands.result import RESULT_FORM, print_result
 from model_training.commands.trained_run import TrainedRun
 from model_training.errors import InvalidConfiguration
+from model_training.evaluation import judged
 from model_training.evaluation_report.page import save_page
 from model_training.evaluation_report.report import PARTS, QUICK_PARTS, EvaluationReport, Request, evaluation_report
 from model_training.evaluation_report.served_model import ServedModel
 from model_training.label_table import LabelTable
+from model_training.metrics import Floats
 from model_training.teacher.file import read_teacher
 from model_training.tracking import tracked_on
 from service.inference.artifact import Artifact
@@ -86,8 +88,7 @@ def command(
     if not chosen:
         raise InvalidConfiguration("the data has no test rows: give some of its sources or rows split = test")
     served = ServedModel.about(Artifact.read(model), table, torch.get_num_threads())
-    scores = (yardstick.stem, read_teacher(yardstick, table).scores_NL) if yardstick else None
-    request = Request(chosen, _held_out(run, table), _asked(parts), scores, seed)
+    request = Request(chosen, _held_out(run, table), _asked(parts), _yardstick(yardstick, table, chosen), seed)
     tracking = tracked_on(console)
     report = evaluation_report(served, table, request, tracking)
     save_page(report, served, output, tracking)
@@ -98,6 +99,22 @@ def command(
 
 def _asked(parts: Sequence[str]) -> tuple[str, ...]:
     return PARTS if "all" in parts else tuple(part for part in PARTS if part in parts)
+
+
+def _yardstick(
+    path: Path | None, table: LabelTable, test_sets: Mapping[str, Sequence[str]]
+) -> tuple[str, Floats] | None:
+    """Its name and scores [N, L]; raises InvalidConfiguration where there is nothing to compare on."""
+    if path is None:
+        return None
+    scores_NL = read_teacher(path, table).scores_NL
+    tested_N = np.asarray(table.splits) == "test"
+    if not any(judged(table.rows(tested_N), scores_NL[tested_N], test_sets)):
+        raise InvalidConfiguration(
+            f"{path} scores no label's present and absent test rows, so there is nothing to compare; "
+            "roadcue-train teach --rows test has a detector score all of them"
+        )
+    return path.stem, scores_NL
 
 
 def _held_out(run: Path | None, table: LabelTable) -> dict[str, NDArray[np.intp]]:

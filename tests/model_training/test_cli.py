@@ -254,6 +254,29 @@ def test_teach_counts_the_boxes_that_it_writes(data: Path, tmp_path: Path) -> No
     assert all(document["boxes"][label] == rows.count(label) for label in set(rows))
 
 
+@pytest.mark.parametrize(("which", "frames"), [("train", 12), ("test", 4), ("all", 16)])
+def test_teach_looks_at_the_rows_that_it_is_asked_to(data: Path, tmp_path: Path, which: str, frames: int) -> None:
+    detector, boxes = write_small_detector(tmp_path / "detector.onnx"), tmp_path / "boxes.csv"
+    classes = [f"--class={label}={number}" for label, number in CLASSES.items()]
+    told = invoke("teach", detector, data, "--output", boxes, "--rows", which, *classes)
+    assert json.loads(told.stdout)["frames"] == frames
+    assert len({row["image"] for row in csv.DictReader(boxes.read_text().splitlines())}) == frames
+    assert ("evaluate MODEL" in told.stderr) == (which == "test")
+
+
+def test_a_yardstick_is_compared_on_test_rows_and_refused_without_any(data: Path, tmp_path: Path) -> None:
+    """What teach writes for training says nothing of them, and would compare nothing without a word."""
+    detector, model = write_small_detector(tmp_path / "detector.onnx"), write_tiny_model(tmp_path / "tiny.onnx")
+    classes = [f"--class={label}={number}" for label, number in CLASSES.items()]
+    for which in ("train", "test"):
+        told = invoke("teach", detector, data, "--output", tmp_path / f"{which}.csv", "--rows", which, *classes)
+        assert told.exit_code == 0, told.output
+    evaluate = ("evaluate", model, data, "--part", "none", "--output", tmp_path / "page.html", "--yardstick")
+    assert "train.csv scores no label's present and absent test rows" in refusal(*evaluate, tmp_path / "train.csv")
+    compared = json.loads(invoke(*evaluate, tmp_path / "test.csv").stdout)["yardstick"]
+    assert [(one["label"], one["n"]) for one in compared] == [("red", 4), ("green", 4), ("mean", 8)]
+
+
 def test_a_file_of_other_data_does_not_reproduce(tmp_path: Path) -> None:
     """The document says it too."""
     precision = Figure(
