@@ -201,6 +201,35 @@ def test_where_validation_decides_nothing_the_last_epoch_is_kept_and_it_is_said_
     assert told.stdout == "kept is epoch 1, the last of 2\n"
 
 
+def test_training_warns_of_a_label_of_one_kind_and_refuses_one_that_nobody_labelled(
+    sightings: Path, tmp_path: Path
+) -> None:
+    train = ("train", sightings, "--recipe", "smoke", "--output", tmp_path / "run")
+    told = invoke(*train)
+    assert told.exit_code == 0, told.output
+    for label in ("red", "green"):
+        assert re.search(rf"{label}: \d+ present and 0 absent among the train rows: .* always there", told.stderr)
+    sightings.write_text(sightings.read_text().replace('"green"', '"gren"'))
+    said = refusal(*train[:-1], tmp_path / "slip")
+    assert "no train row says whether gren is there, so nothing would learn it" in said
+    assert not (tmp_path / "slip").exists()
+
+
+def test_export_and_its_card_say_which_thresholds_nothing_could_be_chosen_by(sightings: Path, tmp_path: Path) -> None:
+    """Of 12 painted frames as many are held out to calibrate as the run says; none is known to be absent."""
+    run, model = tmp_path / "run", tmp_path / "seen.onnx"
+    assert invoke("train", sightings, "--recipe", "smoke", "--output", run).exit_code == 0
+    told = invoke("export", run, sightings, "--output", model)
+    assert told.exit_code == 0, told.output
+    said = json.loads(told.stdout)["thresholds_not_chosen"]
+    assert list(said) == ["red", "green"]
+    assert all(re.fullmatch(r"not chosen: \d present, 0 absent held out", why) for why in said.values())
+    card = model.with_suffix(".md").read_text()
+    assert f"| red | 0.5 | {said['red']} | 1.000 | +0.000 |" in card
+    not_compared = "none | not compared: no label has both kinds of known entries |"
+    assert re.search(rf"\| float16 \| no \| [\d.]+ \|  \| {re.escape(not_compared)}", card)
+
+
 def test_a_file_that_is_no_detector_teaches_nobody(data: Path, tmp_path: Path) -> None:
     model = write_tiny_model(tmp_path / "tiny.onnx")
     said = refusal("teach", model, data, "--output", tmp_path / "boxes.csv", "--class", "red=0")
