@@ -1,5 +1,6 @@
 """A training run on disk: written whole or not at all, so that it can be resumed after a kill at any moment."""
 
+import io
 import os
 from collections.abc import Mapping
 from pathlib import Path
@@ -16,8 +17,11 @@ RESUME, BEST = "resume.pt", "best.pt"
 
 def save(path: Path, configuration: TrainingConfiguration, state: dict[str, Any]) -> None:
     """Write `state` beside its configuration; a kill while writing leaves the previous file."""
+    # In memory first: on a full disk torch.save raises a RuntimeError that says nothing of a disk.
+    content = io.BytesIO()
+    torch.save({"configuration": configuration.model_dump(mode="json"), **state}, content)
     with written_whole(path) as unfinished, unfinished.open("wb") as file:
-        torch.save({"configuration": configuration.model_dump(mode="json"), **state}, file)
+        file.write(content.getbuffer())
         file.flush()
         os.fsync(file.fileno())
 

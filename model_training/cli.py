@@ -11,7 +11,7 @@ from service.shell_completion import completion_command
 # What `roadcue-train --help` says of each, so that it need not import PyTorch; a test holds it to the command's own.
 SUBCOMMANDS = {
     "data": "Say what is known about which label in DATA, and whether it is fit for one network on all labels.",
-    "teach": "Let a YOLOX detector look at the frames of DATA that are not test rows.",
+    "teach": "Let a YOLOX detector look at the frames of DATA: by default at those that are not test rows.",
     "train": "Train on the rows of DATA that are not test rows.",
     "export": "Calibrate the best network of RUN, write it as one ONNX file, verify it, measure it and write its card.",
     "evaluate": "Measure a model file on the test rows of DATA, as the service answers them.",

@@ -5,6 +5,8 @@ from pathlib import Path
 
 from matplotlib.figure import Figure
 
+from model_training.whole_files import written_whole
+
 
 def save_curves(history: Sequence[Mapping[str, float]], labels: tuple[str, ...], path: Path) -> None:
     """Write a PNG with the training loss on the left and average precision per label on the right.
@@ -22,4 +24,5 @@ def save_curves(history: Sequence[Mapping[str, float]], labels: tuple[str, ...],
     precision.plot(epochs, [row["map"] for row in history], "k.--", label="mean")
     precision.set(xlabel="epoch", ylabel="average precision, validation rows", ylim=(0, 1.01))
     precision.legend(loc="lower right")
-    figure.savefig(path, dpi=120)
+    with written_whole(path) as unfinished:
+        figure.savefig(unfinished, dpi=120, format="png")

@@ -29,9 +29,8 @@ one is a matter of adding it to `labels`.
 import re
 import tomllib
 from abc import abstractmethod
-from collections import Counter
-from collections.abc import Iterator, Sequence
-from itertools import chain
+from collections import Counter, defaultdict
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Annotated, Literal
 
@@ -201,7 +200,8 @@ class YoloSource(_ClassSource):
         return yolo.frames(data, images, declaration, problems)
 
 
-Source = Annotated[TableSource | CocoSource | Bdd100kSource | VocSource | YoloSource, Field(discriminator="format")]
+AnySource = TableSource | CocoSource | Bdd100kSource | VocSource | YoloSource
+Source = Annotated[AnySource, Field(discriminator="format")]
 
 
 class DataDescription(_Strict):
@@ -224,18 +224,39 @@ class DataDescription(_Strict):
         """The frames of all sources, one source after the other; those with a problem are left out.
 
         Raises InvalidConfiguration where two sources would go by one name that nobody gave them: their scenes would be
-        taken for the same.
+        taken for the same. And where patterns find one scene in test and, under another name, outside it.
         """
         called = Counter(source.called(root) for source in self.sources)
         for source in self.sources:
             if source.name is None and called[source.called(root)] > 1:
                 raise InvalidConfiguration(f"two sources are called {source.called(root)!r}; give each a `name`")
-        found = chain.from_iterable(source.frames(root, self.labels, problems) for source in self.sources)
+        found = _scenes_apart((source, source.frames(root, self.labels, problems)) for source in self.sources)
         return readable_frames(found, problems) if self.check_images else found
 
     def teacher_in(self, root: Path) -> Path | None:
         """The teacher's file, which is there, or None where none is named; raises InvalidConfiguration."""
         return _existing_file(root, self.teacher) if self.teacher else None
+
+
+def _scenes_apart(sources: Iterable[tuple[AnySource, Iterable[AnnotatedFrame]]]) -> Iterator[AnnotatedFrame]:
+    """All frames; raises InvalidConfiguration for a scene of two sources with a `group` that is in test in one only.
+
+    Equal names may be one drive, which leaks, or two; only who wrote the description knows which.
+    """
+    sources_of: dict[tuple[str, bool], set[str]] = defaultdict(set)
+    for source, frames in sources:
+        has_pattern = not isinstance(source, TableSource) and source.group is not None
+        for frame in frames:
+            if has_pattern:
+                scene, tested = frame.group.removeprefix(f"{frame.source}:"), frame.split == "test"
+                sources_of[scene, tested].add(frame.source)
+                if others := sources_of[scene, not tested] - {frame.source}:
+                    raise InvalidConfiguration(
+                        f"scene {scene!r} is in {frame.source} and in {', '.join(sorted(others))}, and one of them is "
+                        "a test: where it is one drive give these sources the same `name`, where it is two a `group` "
+                        "pattern that finds different names"
+                    )
+            yield frame
 
 
 def read(path: Path) -> DataDescription:

@@ -20,6 +20,7 @@ from model_training.metrics import (
     average_precision,
     brier_score,
     calibration_gap,
+    decidable,
     expected_calibration_error,
     f1_score,
     interval,
@@ -128,14 +129,14 @@ def set_figures(
 ) -> Iterable[Figure]:
     """The figures of all rows of `table` as one test set called `name`."""
     entries_NL, groups = table.entries_NL, table.groups
-    decidable = [j for j in range(len(table.labels)) if {0, 1} <= set(entries_NL[:, j].tolist())]
-    for j in decidable:
+    labels = decidable(entries_NL)
+    for j in labels:
         label = table.labels[j]
         for metric, function in _metrics(thresholds[label]).items():
             m = measured(function, entries_NL[:, j], probabilities_NL[:, j], groups, resamples)
             yield _figure(name, label, metric, (m.value, m.low, m.high), m.n, m.positives)
-    if decidable:
-        yield _mean_figure(entries_NL[:, decidable], probabilities_NL[:, decidable], groups, name, resamples)
+    if labels:
+        yield _mean_figure(entries_NL[:, labels], probabilities_NL[:, labels], groups, name, resamples)
 
 
 def rows_from(table: LabelTable, sources: Sequence[str]) -> NDArray[np.intp]:

@@ -180,6 +180,11 @@ def interval(
     return float(low), float(high)
 
 
+def decidable(entries_NL: Entries) -> list[int]:
+    """Numbers of the labels that have both kinds of known entries: of the others no scores are better than others."""
+    return [j for j in range(entries_NL.shape[1]) if {0, 1} <= set(entries_NL[:, j].tolist())]
+
+
 def mean_average_precision(entries_NL: Entries, scores_NL: Floats) -> float:
     """Mean of the labels' average precisions, labels without a known positive left out; NaN if none is left."""
     values = label_average_precisions(entries_NL, scores_NL)

@@ -1,12 +1,13 @@
 """A model file's metadata -> its model card in Markdown (Mitchell et al., Model Cards for Model Reporting, 2019)."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
+from types import MappingProxyType
 from typing import Final
 
 from model_training.evaluation_report.reliability import disagreements
 from model_training.markdown import table
 from model_training.parity import LARGEST_MAP_DIFFERENCE
-from model_training.thresholds import told
+from model_training.thresholds import UNDECIDED, told
 from model_training.variants.judging import Variant
 from service.inference.artifact import Figure, ModelMetadata
 
@@ -17,10 +18,17 @@ FIGURE_COLUMNS: Final = (
 )
 
 
-def model_card(metadata: ModelMetadata, command: str, remarks: str = "", variants: Sequence[Variant] = ()) -> str:
+def model_card(
+    metadata: ModelMetadata,
+    command: str,
+    remarks: str = "",
+    variants: Sequence[Variant] = (),
+    not_chosen: Mapping[str, str] = MappingProxyType({}),
+) -> str:
     """The card; `command` is what measures its figures again, `remarks` are Markdown written by a person.
 
-    `variants` are those that were made of the file, also the ones that were not kept.
+    `variants` are those that were made of the file, also the ones that were not kept. `not_chosen` says of labels why
+    nothing could be chosen for them.
     """
     size = metadata.input
     return "\n".join(
@@ -32,7 +40,7 @@ def model_card(metadata: ModelMetadata, command: str, remarks: str = "", variant
             f"evidence maps of {metadata.evidence_grid[0]} x {metadata.evidence_grid[1]} cells. "
             f"Licence: {metadata.licence}. Exported {metadata.created}.",
             "",
-            *_labels(metadata),
+            *_labels(metadata, not_chosen),
             *_data(metadata),
             *_figures(metadata, command),
             *_disagreements(metadata),
@@ -43,9 +51,15 @@ def model_card(metadata: ModelMetadata, command: str, remarks: str = "", variant
     )
 
 
-def _labels(metadata: ModelMetadata) -> list[str]:
+def _labels(metadata: ModelMetadata, not_chosen: Mapping[str, str]) -> list[str]:
     rows = [
-        (label.key, f"{label.threshold:g}", told(label.rule), f"{fitted.temperature:.3f}", f"{fitted.bias:+.3f}")
+        (
+            label.key,
+            f"{label.threshold:g}",
+            not_chosen.get(label.key, told(label.rule)),
+            f"{fitted.temperature:.3f}",
+            f"{fitted.bias:+.3f}",
+        )
         for label in metadata.labels
         for fitted in (metadata.calibration[label.key],)
     ]
@@ -53,7 +67,8 @@ def _labels(metadata: ModelMetadata) -> list[str]:
         "## Labels",
         "",
         "The threshold was chosen by its rule on rows held out for it; temperature and bias were fitted on the same "
-        "rows and are part of the graph.",
+        "rows and are part of the graph."
+        + (f" Where the rows told nothing the threshold is {UNDECIDED:g} and means nothing." if not_chosen else ""),
         "",
         *table(("label", "threshold", "rule", "temperature", "bias"), rows),
         "",
@@ -109,10 +124,10 @@ def _variants(variants: Sequence[Variant]) -> list[str]:
     rows = [
         (
             *(variant.precision, "yes" if variant.holds else "no", f"{variant.size_bytes / 1e6:.1f}"),
-            *(variant.method or "", found.name, f"{found.variant:.4f} ({found.difference:+.4f})"),
+            *(variant.method or "", rows_name, told_map),
         )
         for variant in variants
-        for found in variant.parity
+        for rows_name, told_map in _told_parity(variant)
     ]
     return [
         "## Variants",
@@ -125,6 +140,11 @@ def _variants(variants: Sequence[Variant]) -> list[str]:
         "",
         *(line for variant in variants if variant.precision == "int8" for line in _as_served_on_cpus(variant)),
     ]
+
+
+def _told_parity(variant: Variant) -> list[tuple[str, str]]:
+    told_sets = [(found.name, f"{found.variant:.4f} ({found.difference:+.4f})") for found in variant.parity]
+    return told_sets or [("none", "not compared: no label has both kinds of known entries")]
 
 
 def _as_served_on_cpus(int8: Variant) -> list[str]:

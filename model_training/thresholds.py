@@ -35,6 +35,12 @@ def thresholds(held_out: HeldOut, probabilities_NL: Floats, rules: Mapping[str, 
     }
 
 
+def not_chosen(held_out: HeldOut, probabilities_NL: Floats) -> dict[str, str]:
+    """The labels that `thresholds` has nothing to choose by, and in words why."""
+    scored = {label: _Scored.of(held_out, j, probabilities_NL) for j, label in enumerate(held_out.labels)}
+    return {label: one.why_not_chosen() for label, one in scored.items() if not len(one.levels())}
+
+
 def rules(choices: Sequence[str], labels: Sequence[str]) -> dict[str, ThresholdRule]:
     """A rule per label from texts such as `recall=0.9` (for all labels) and `stop_sign:precision=0.95`.
 
@@ -97,6 +103,12 @@ class _Scored:
         levels = np.unique(self.scores_N)
         parts = self.present_N.any() and self.absent_N.any() and len(levels) > 1
         return levels if parts else levels[:0]
+
+    def why_not_chosen(self) -> str:
+        present, absent = np.count_nonzero(self.present_N), np.count_nonzero(self.absent_N)
+        return (
+            f"not chosen: {present} present, {absent} absent held out{', scored alike' if present and absent else ''}"
+        )
 
     def f1(self, level: float) -> float:
         return 2 * self._hits(level) / (float(self.present_N.sum()) + self._decided(level))

@@ -33,7 +33,7 @@ from model_training.evaluation import network_logits
 from model_training.imitation import Imitator
 from model_training.kept_memory import keep_freed_memory
 from model_training.masked_loss import evidence_cross_entropy, masked_cross_entropy
-from model_training.metrics import label_average_precisions
+from model_training.metrics import decidable, label_average_precisions
 from model_training.network import PresenceNetwork, parameter_groups
 from model_training.teacher.cells import DetectorCells
 from model_training.training_rows import TrainingRows
@@ -157,10 +157,14 @@ class Trainer:
     def fit(self, observer: Observer = _unobserved) -> None:
         """Train until the last epoch, or until validation has not improved for `patience` epochs.
 
+        Where no label has both kinds of known validation entries, nothing tells epochs apart and the last one is kept.
         Raises TrainingDiverged when the cost is no longer a number.
         """
         self._resume()
         learner = self._on_all_processes()
+        if not self.step:
+            # From here on there is a run to go on with.
+            self._save()
         while not self._state.finished:
             started = time.monotonic()
             self._train_epoch(learner, observer)
@@ -226,11 +230,14 @@ class Trainer:
         size = (self.configuration.height, self.configuration.width)
         with self._autocast():
             logits_NL = network_logits(cast(PresenceNetwork, self.average.module), table.images, size, self._device)
-        return label_average_precisions(table.entries_NL, logits_NL)
+        precisions_L = label_average_precisions(table.entries_NL, logits_NL)
+        # All scores of a label of one kind are as good as any: 1 or nothing, whatever the network says.
+        told = decidable(table.entries_NL)
+        return [precision if j in told else math.nan for j, precision in enumerate(precisions_L)]
 
     def _record(self, precisions_L: list[float], seconds: float) -> None:
         state = self._state
-        mean = float(np.nanmean(precisions_L)) if not all(map(math.isnan, precisions_L)) else 0.0
+        mean = math.nan if all(map(math.isnan, precisions_L)) else float(np.nanmean(precisions_L))
         by_label = {f"ap_{key}": value for key, value in zip(self.configuration.labels, precisions_L, strict=True)}
         rate = max(group["lr"] for group in self._optimizer.param_groups)
         loss = state.loss_sum / len(self._batches)
@@ -238,7 +245,9 @@ class Trainer:
         state.history.append(row)
         _write_table(self._folder / "metrics.csv", state.history)
         save_curves(state.history, self.configuration.labels, self._folder / "curves.png")
-        if mean > state.best:
+        if math.isnan(mean):
+            self._save_best(row)
+        elif mean > state.best:
             state.best, state.epochs_since_best = mean, 0
             self._save_best(row)
         else:

@@ -7,7 +7,21 @@ from pathlib import Path
 
 @contextmanager
 def written_whole(path: Path) -> Iterator[Path]:
-    """A path to write to; what is there in the end takes the place of `path`, unless something is raised."""
-    unfinished = path.with_name(f"{path.name}.unfinished")
-    yield unfinished
-    unfinished.replace(path)
+    """A path to write to; what is there in the end takes the place of `path`, unless something is raised.
+
+    Then nothing is left of it. An error of the operating system that names no file, as a full disk is, names `path`.
+    """
+    unfinished = unfinished_of(path)
+    try:
+        yield unfinished
+        unfinished.replace(path)
+    except BaseException as problem:
+        unfinished.unlink(missing_ok=True)
+        if isinstance(problem, OSError) and problem.errno and not problem.filename:
+            problem.filename = str(path)
+        raise
+
+
+def unfinished_of(path: Path) -> Path:
+    """Where the next `path` is while it is written, and stays after a kill."""
+    return path.with_name(f"{path.name}.unfinished")

@@ -4,6 +4,7 @@ import shlex
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Final
 
 import click
 
@@ -29,12 +30,14 @@ DETECTOR = click.option(
     type=FILE,
     help="YOLOX file to imitate in every cell, where the recipe gives that a weight.  [default: none]",
 )
+NO_CLASS: Final = "none"
 CLASSES = click.option(
     "--class",
     "classes",
     multiple=True,
     metavar="LABEL=NUMBER",
-    help="Which of the detector's classes stands for a label.  [default: COCO's "
+    help="Which of the detector's classes stands for a label, beside the defaults of others; LABEL=none: it "
+    "knows no such class.  [default: COCO's "
     + ", ".join(f"{label}={number}" for label, number in COCO_CLASSES.items())
     + "]",
 )
@@ -83,34 +86,48 @@ def quoted(*paths: Path) -> str:
 
 
 def class_numbers(choices: Sequence[str], labels: Sequence[str]) -> Mapping[str, int]:
-    """The detector's class of each label that it knows, COCO's where none is chosen.
+    """The detector's class of each label that it knows: the one that is chosen, else COCO's.
 
     Raises InvalidConfiguration for choices that are none or of other labels, and where it would know no label.
+
+    >>> class_numbers(["bicycle=1", "car=none"], ["pedestrian", "car", "bicycle"])
+    {'pedestrian': 0, 'bicycle': 1}
     """
-    numbers = {}
+    known = {label: COCO_CLASSES[label] for label in labels if label in COCO_CLASSES}
     for choice in choices:
         label, _, number = choice.partition("=")
-        if not (label and number.isdecimal()):
-            raise InvalidConfiguration(f"--class {choice!r} is not LABEL=NUMBER, such as car=2")
+        if not (label and (number.isdecimal() or number == NO_CLASS)):
+            raise InvalidConfiguration(f"--class {choice!r} is not LABEL=NUMBER, such as car=2, or LABEL={NO_CLASS}")
         if label not in labels:
             raise InvalidConfiguration(f"--class {choice}: the labels are {', '.join(labels)}")
-        numbers[label] = int(number)
-    known = numbers or {label: COCO_CLASSES[label] for label in labels if label in COCO_CLASSES}
+        known.pop(label, None)
+        if number != NO_CLASS:
+            known[label] = int(number)
     if not known:
         raise InvalidConfiguration(
-            f"none of the labels {', '.join(labels)} has COCO's class by default; say which of the detector's classes "
+            f"the detector knows none of the labels {', '.join(labels)}; say which of the detector's classes "
             f"stand for them: --class {labels[0]}=NUMBER"
         )
     return known
 
 
 def chosen_test_sets(choices: Sequence[str], table: LabelTable) -> dict[str, tuple[str, ...]]:
-    """Test sets by name, none where there are no test rows; raises InvalidConfiguration for a source without any."""
+    """Test sets by name, none where there are no test rows.
+
+    Raises InvalidConfiguration for a source without any, and for a name that is given twice.
+    """
     named = zip(table.sources, table.splits, strict=True)
     sources = sorted({part for source, split in named if split == "test" for part in source.split("+")})
     if not choices:
         return {source: (source,) for source in sources}
-    chosen = dict(_test_set(choice) for choice in choices)
+    chosen: dict[str, tuple[str, ...]] = {}
+    for choice in choices:
+        name, members = _test_set(choice)
+        if name in chosen:
+            raise InvalidConfiguration(
+                f"--test-set {choice!r}: there is a test set {name} already; give it another name"
+            )
+        chosen[name] = members
     missing = sorted({source for members in chosen.values() for source in members} - set(sources))
     if missing:
         raise InvalidConfiguration(

@@ -1,8 +1,9 @@
 """roadcue-train evaluate: a model file on held-out rows, as figures and as a page."""
 
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Final
 
 import click
 import numpy as np
@@ -27,13 +28,20 @@ from model_training.commands.measured_file import print_figures
 from model_training.commands.result import RESULT_FORM, print_result
 from model_training.commands.trained_run import TrainedRun
 from model_training.errors import InvalidConfiguration
+from model_training.evaluation import judged
 from model_training.evaluation_report.page import save_page
 from model_training.evaluation_report.report import PARTS, QUICK_PARTS, EvaluationReport, Request, evaluation_report
 from model_training.evaluation_report.served_model import ServedModel
 from model_training.label_table import LabelTable
+from model_training.metrics import Floats
+from model_training.onnx_export import ServedNetwork
+from model_training.parity import answers_alike
 from model_training.teacher.file import read_teacher
 from model_training.tracking import tracked_on
 from service.inference.artifact import Artifact
+
+COMPARED_FRAMES: Final = 8
+"""Of the run's validation rows, to see whether the file was made of it."""
 
 
 @click.command("evaluate")
@@ -86,8 +94,9 @@ def command(
     if not chosen:
         raise InvalidConfiguration("the data has no test rows: give some of its sources or rows split = test")
     served = ServedModel.about(Artifact.read(model), table, torch.get_num_threads())
-    scores = (yardstick.stem, read_teacher(yardstick, table).scores_NL) if yardstick else None
-    request = Request(chosen, _held_out(run, table), _asked(parts), scores, seed)
+    request = Request(
+        chosen, _held_out(run, served.artifact, table), _asked(parts), _yardstick(yardstick, table, chosen), seed
+    )
     tracking = tracked_on(console)
     report = evaluation_report(served, table, request, tracking)
     save_page(report, served, output, tracking)
@@ -100,11 +109,39 @@ def _asked(parts: Sequence[str]) -> tuple[str, ...]:
     return PARTS if "all" in parts else tuple(part for part in PARTS if part in parts)
 
 
-def _held_out(run: Path | None, table: LabelTable) -> dict[str, NDArray[np.intp]]:
-    """Rows that the run was not trained on, by what they were for."""
-    if run is None:
+def _yardstick(
+    path: Path | None, table: LabelTable, test_sets: Mapping[str, Sequence[str]]
+) -> tuple[str, Floats] | None:
+    """Its name and scores [N, L]; raises InvalidConfiguration where there is nothing to compare on."""
+    if path is None:
+        return None
+    scores_NL = read_teacher(path, table).scores_NL
+    tested_N = np.asarray(table.splits) == "test"
+    if not any(judged(table.rows(tested_N), scores_NL[tested_N], test_sets)):
+        raise InvalidConfiguration(
+            f"{path} scores no label's present and absent test rows, so there is nothing to compare; "
+            "roadcue-train teach --rows test has a detector score all of them"
+        )
+    return path.stem, scores_NL
+
+
+def _held_out(folder: Path | None, artifact: Artifact, table: LabelTable) -> dict[str, NDArray[np.intp]]:
+    """Rows that the file was not trained on, by what they were for.
+
+    Raises InvalidConfiguration where the file was not made of the run in `folder`.
+    """
+    if folder is None:
         return {}
-    rows = TrainedRun.read(run, table).rows
+    run = TrainedRun.read(folder, table)
+    rows, size = run.rows, artifact.metadata.input
+    asked = rows.validation[:COMPARED_FRAMES]
+    network = ServedNetwork(run.network(), table.labels, artifact.metadata.calibration)
+    same_size = (size.height, size.width) == (run.configuration.height, run.configuration.width)
+    if not (same_size and answers_alike(network, artifact, [table.images[row] for row in asked])):
+        raise InvalidConfiguration(
+            f"{artifact.path} does not answer like the network of {folder}: rows that this run held out may be those "
+            "that the file was trained on; give --run the run that it was exported from"
+        )
     return {"validation": rows.validation, "calibration": rows.calibration}
 
 

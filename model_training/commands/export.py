@@ -34,10 +34,11 @@ from model_training.label_table import LabelTable
 from model_training.model_card import model_card
 from model_training.onnx_export import Identity, ServedNetwork, describe, export, with_figures
 from model_training.parity import LARGEST_MAP_DIFFERENCE, Parity, verify
-from model_training.thresholds import FORM, rules, thresholds
+from model_training.thresholds import FORM, UNDECIDED, not_chosen, rules, thresholds
 from model_training.tracking import Tracking, tracked_on
 from model_training.training_rows import TrainingRows
 from model_training.variants.judging import VARIANTS, Variant, VariantMaker, VariantPrecision, unproven_path
+from model_training.whole_files import written_whole
 from service.inference.artifact import Artifact, Figure, ThresholdRule, variant_path
 
 
@@ -107,7 +108,7 @@ def command(
     trained = TrainedRun.with_teacher(run, table, teacher or data_description.teacher(data))
     wanted, rows = trained.configuration, trained.rows
     held_out = table.rows(rows.calibration)
-    served, found_thresholds = _calibrated(trained, wanted_rules, tracking)
+    served, found_thresholds, undecided = _calibrated(trained, wanted_rules, tracking)
     identity = Identity(name, model_version, licence)
     metadata = describe(served, wanted, table.rows(rows.used()), found_thresholds, identity, wanted_rules)
     unproven = unproven_path(output)
@@ -123,23 +124,26 @@ def command(
     again = shlex.join(["roadcue-train", "evaluate", output.name, "DATA"]) + "".join(
         f" --test-set {shlex.quote(choice)}" for choice in test_sets
     )
-    card.write_text(model_card(metadata, again, said, made), encoding="utf-8")
-    print_result(_document(parity, found, made, written), lambda: _say(parity, found, made))
+    with written_whole(card) as unfinished:
+        unfinished.write_text(model_card(metadata, again, said, made, undecided), encoding="utf-8")
+    document = {**_document(parity, found, made, written), "thresholds_not_chosen": undecided}
+    print_result(document, lambda: _say(parity, found, made, undecided))
     click.echo(f"Written: {', '.join(map(str, written))}\nNext: roadcue serve --model {quoted(output)}", err=True)
 
 
 def _calibrated(
     trained: TrainedRun, wanted_rules: Mapping[str, ThresholdRule], tracking: Tracking
-) -> tuple[ServedNetwork, dict[str, float]]:
-    """The network with its calibration, and the thresholds, both from the same held-out rows."""
+) -> tuple[ServedNetwork, dict[str, float], dict[str, str]]:
+    """The network with its calibration, and the thresholds, both from the same held-out rows; which were not chosen."""
     configuration, rows, network = trained.configuration, trained.rows, trained.network()
     table = rows.table.rows(rows.calibration)
     held_out = HeldOut.of(table, rows.soft.rows(rows.calibration))
     size = (configuration.height, configuration.width)
     logits_NL = network_logits(network, table.images, size, torch.device("cpu"), tracking)
     calibration = calibrate(held_out, logits_NL)
-    found = thresholds(held_out, calibrated(logits_NL, table.labels, calibration), wanted_rules)
-    return ServedNetwork(network, table.labels, calibration), found
+    probabilities_NL = calibrated(logits_NL, table.labels, calibration)
+    found = thresholds(held_out, probabilities_NL, wanted_rules)
+    return ServedNetwork(network, table.labels, calibration), found, not_chosen(held_out, probabilities_NL)
 
 
 def _variants(
@@ -196,9 +200,11 @@ def _document(
     return {"verified": verified(parity), "figures": figures, "variants": variants, "written": written}
 
 
-def _say(parity: Parity, figures: Sequence[Figure], made: Sequence[Variant]) -> None:
-    """Print how near the file is to the network, its figures, and what became of its variants."""
+def _say(parity: Parity, figures: Sequence[Figure], made: Sequence[Variant], undecided: Mapping[str, str]) -> None:
+    """Print how near the file is to the network, its figures, and what became of its thresholds and variants."""
     say(parity)
+    for label, why in undecided.items():
+        click.echo(f"{label}: the threshold {UNDECIDED:g} was {why}")
     print_figures(figures)
     for variant in made:
         click.echo(_judgement(variant))

@@ -6,7 +6,7 @@ import click
 
 from model_training.commands.arguments import FILE, MODEL
 from model_training.commands.result import RESULT_FORM, print_result
-from model_training.errors import NotReproduced
+from model_training.errors import InvalidConfiguration, NotReproduced
 from model_training.reproduction import METRIC, disagreements
 from service.inference.artifact import Artifact
 
@@ -21,8 +21,10 @@ def command(model: Path, published: Path) -> None:
     It does where both learned from the same data and each of its average precisions lies within the published interval.
     """
     again, other = Artifact.read(model).metadata, Artifact.read(published).metadata
-    found = list(disagreements(again, other))
     count = sum(figure.metric == METRIC for figure in other.figures)
+    if not count:
+        raise InvalidConfiguration(f"{published} states no average precision, so nothing can be held to it")
+    found = list(disagreements(again, other))
     document = {"reproduces": not found, "disagreements": found, "average_precisions": count}
     print_result(document, lambda: None if found else _say(count))
     if found:

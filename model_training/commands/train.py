@@ -1,5 +1,6 @@
 """roadcue-train train: labelled frames -> the folder of a run."""
 
+import math
 import tomllib
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -7,6 +8,7 @@ from datetime import timedelta
 from pathlib import Path
 
 import click
+import numpy as np
 import torch
 import torch.distributed as distributed
 from rich.console import Console
@@ -28,10 +30,13 @@ from model_training.commands.device import DEVICE, training_device
 from model_training.commands.result import RESULT_FORM, print_result
 from model_training.configuration import TrainingConfiguration, with_changes
 from model_training.errors import InvalidConfiguration
+from model_training.label_table import ABSENT, PRESENT
+from model_training.metrics import decidable
 from model_training.teacher.cells import DetectorCells
 from model_training.trainer import Processes, Trainer
 from model_training.training_progress import shown
-from model_training.training_rows import assemble
+from model_training.training_rows import TrainingRows, assemble
+from model_training.whole_files import unfinished_of
 
 
 @click.command("train")
@@ -76,6 +81,7 @@ def command(
     if imitates_nobody:
         wanted = with_changes(wanted, {"imitation_weight": 0.0})
     rows = assemble(table, wanted, teacher or data_description.teacher(data))
+    warnings = list(_warnings(rows))
     with _processes(device) as (processes, torch_device):
         trainer = Trainer(wanted, rows, output, torch_device, processes, to_imitate)
         console = Console(stderr=True, quiet=not processes.is_first)
@@ -85,6 +91,8 @@ def command(
                 highlight=False,
                 soft_wrap=True,
             )
+        for warning in warnings:
+            console.print(warning, style="yellow", highlight=False, soft_wrap=True)
         with to_be_resumed(), shown(wanted.labels, console) as observer:
             trainer.fit(observer)
     if processes.is_first:
@@ -93,15 +101,48 @@ def command(
         click.echo(f"Next: roadcue-train export {quoted(output, data)}{taught}", err=True)
 
 
+def _warnings(rows: TrainingRows) -> Iterator[str]:
+    """What these rows cannot teach; raises InvalidConfiguration for a label of which they say nothing at all."""
+    learned_NL = rows.table.entries_NL[rows.train]
+    for label, entries_N in zip(rows.table.labels, learned_NL.T, strict=True):
+        present, absent = np.count_nonzero(entries_N == PRESENT), np.count_nonzero(entries_N == ABSENT)
+        if not present and not absent:
+            raise InvalidConfiguration(
+                f"no train row says whether {label} is there, so nothing would learn it: name a source that knows it, "
+                "or leave it out of `labels`; roadcue-train data shows what is known"
+            )
+        if not absent:
+            yield (
+                f"{label}: {present} present and 0 absent among the train rows: the network learns that it is always "
+                "there. A source that annotates each one is `exhaustive` on it"
+            )
+        if not present:
+            yield (
+                f"{label}: 0 present and {absent} absent among the train rows: the network learns that it is never "
+                "there. Name a source that shows it"
+            )
+    if not decidable(rows.table.entries_NL[rows.validation]):
+        yield (
+            "no label has both kinds of known entries on the validation rows: the last epoch is kept, and training "
+            "does not stop early"
+        )
+
+
 def _report(history: Sequence[Mapping[str, float]], output: Path) -> None:
-    """Print the epoch whose network is kept: of those with the highest mean average precision, the first."""
-    best = max(history, key=lambda row: row["map"])
+    """Print the epoch whose network is kept: of those with the highest mean average precision, the first.
+
+    The last where validation decides nothing.
+    """
+    best = history[-1] if math.isnan(history[-1]["map"]) else max(history, key=lambda row: row["map"])
     written = [output / name for name in (checkpoints.BEST, checkpoints.RESUME, "metrics.csv", "curves.png")]
     document = {"epochs": len(history), "best": best, "written": written}
     print_result(document, lambda: _say(len(history), best))
 
 
 def _say(epochs: int, best: Mapping[str, float]) -> None:
+    if math.isnan(best["map"]):
+        click.echo(f"kept is epoch {best['epoch']:.0f}, the last of {epochs}")
+        return
     precisions = "  ".join(f"{key.removeprefix('ap_')} {best[key]:.3f}" for key in best if key.startswith("ap_"))
     click.echo(f"best of {epochs} epochs is {best['epoch']:.0f}: mAP {best['map']:.3f}  {precisions}")
 
@@ -140,7 +181,10 @@ def _value(text: str) -> object:
 
 
 def _check_run_folder(folder: Path, resume: bool) -> None:
-    if resume and not (folder / checkpoints.RESUME).exists():
+    saved = folder / checkpoints.RESUME
+    # Stopped while it wrote the first checkpoint, a run has left nothing else and begins anew.
+    has_begun = folder.is_dir() and set(folder.iterdir()) <= {unfinished_of(saved)}
+    if resume and not (saved.exists() or has_begun):
         raise InvalidConfiguration(f"{folder} holds no run to go on with; start one without --resume")
     if not resume:
         check_empty(folder)

@@ -6,6 +6,8 @@ A class maps to one meaning or a list of them:
     "?car"       it may be one, so that car is unknown where nothing else shows one
     "ignore"     it says nothing on any label
 
+A label is one of the run's, or one that the format's own table knows.
+
 Names are compared in lower case with everything but letters and digits taken as one separator, so that `Traffic Light`,
 `traffic-light` and `traffic_light` are one class. The class `"*"` stands for all that are not named.
 
@@ -127,16 +129,24 @@ class ClassMapping:
     def __init__(self, defaults: Classes, overrides: Classes, labels: Iterable[str]) -> None:
         self.labels = frozenset(labels)
         own = {label: _with(label, defaults.get(label, ())) for label in self.labels}
+        self._known = self.labels | {
+            meaning.removeprefix(MAYBE) for meanings in defaults.values() for meaning in _listed(meanings)
+        }
         merged = dict(defaults) | own | {class_key(name): meanings for name, meanings in overrides.items()}
-        self._known = set(self.labels)
         self._meanings = {name: self._meaning(name, meanings) for name, meanings in merged.items()}
 
     def _meaning(self, name: str, meanings: Meanings) -> Meaning:
-        said = (meanings,) if isinstance(meanings, str) else tuple(meanings)
-        self._known.update(meaning.removeprefix(MAYBE) for meaning in said)
+        said = _listed(meanings)
         if not said or any(not re.fullmatch(rf"\??{LABEL_KEY}", meaning) for meaning in said):
             raise InvalidConfiguration(
                 f"class {name!r} maps to {meanings!r}; allowed are a label, ?label, {IGNORE!r} and lists of these"
+            )
+        # A slip would say nothing of any label, and what is there would count as absent.
+        if strangers := sorted({meaning.removeprefix(MAYBE) for meaning in said} - self._known - {IGNORE}):
+            raise InvalidConfiguration(
+                f"class {name!r} maps to {', '.join(strangers)}, which is neither a label of this run "
+                f"({', '.join(sorted(self.labels))}) nor one that the format's own table knows; "
+                f"{IGNORE!r} passes a class over"
             )
         maybe = frozenset(meaning[1:] for meaning in said if meaning.startswith(MAYBE))
         return Meaning(self.labels & (frozenset(said) - {IGNORE}), self.labels & maybe)
@@ -158,6 +168,9 @@ class ClassMapping:
         return frozenset().union(*(meaning.present for name in class_names if (meaning := self.meaning(name))))
 
 
+def _listed(meanings: Meanings) -> tuple[str, ...]:
+    return (meanings,) if isinstance(meanings, str) else tuple(meanings)
+
+
 def _with(label: str, meanings: Meanings) -> tuple[str, ...]:
-    said = (meanings,) if isinstance(meanings, str) else tuple(meanings)
-    return (label, *(meaning for meaning in said if meaning not in (label, IGNORE)))
+    return (label, *(meaning for meaning in _listed(meanings) if meaning not in (label, IGNORE)))

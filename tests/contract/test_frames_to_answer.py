@@ -168,6 +168,21 @@ def test_card_and_metadata_carry_what_evaluate_prints(model: Path, data: Path) -
     assert mean.value > 0.9
 
 
+def test_rows_of_a_run_that_the_file_was_not_made_of_are_not_held_out(
+    model: Path, trained: Path, data: Path, tmp_path: Path
+) -> None:
+    """It would be measured on what it was trained on; what another seed holds out is other rows."""
+    other = tmp_path / "other"
+    train = ("train", data, "--recipe", "smoke", "--output", other, "--device", "cpu", "--set", "seed=1")
+    succeeded(*train, "--set", "validation=0.2")
+    evaluate = ("evaluate", model, data, "--part", "none", "--output", tmp_path / "page.html", "--run")
+    refused = run(*evaluate, other)
+    assert refused.exit_code == 1
+    assert f"{model} does not answer like the network of {other}" in refused.stderr
+    held_out = succeeded(*evaluate, trained)["held_out_figures"]
+    assert {figure["test_set"] for figure in held_out} == {"validation", "calibration"}
+
+
 def test_verify_compares_as_many_frames_as_it_is_asked_to(model: Path, trained: Path, data: Path) -> None:
     """Also more than its default."""
     assert succeeded("verify", model, trained, data, "--frames", 45)["verified"]["frames"] == 45

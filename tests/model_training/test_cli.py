@@ -15,6 +15,7 @@ from model_training import checkpoints
 from model_training.cli import SUBCOMMANDS, main
 from model_training.configuration import TrainingConfiguration
 from model_training.teacher.cells import DetectorCells
+from service.inference.artifact import Figure
 from service.lazy_commands import LazyCommand
 from tests.model_training.painted_frames import write_painted_frames
 from tests.model_training.small_detector import CLASSES, write_small_detector
@@ -155,7 +156,7 @@ def test_training_imitates_the_detector_that_it_is_given(data: Path, tmp_path: P
         (["--set", "imitation_weight=1", "--class", "red"], "--class 'red' is not LABEL=NUMBER, such as car=2"),
         (["--set", "imitation_weight=1", "--class", "red=7"], "no YOLOX file with the classes red=7"),
         (["--set", "imitation_weight=1", "--class", "rde=1"], "--class rde=1: the labels are red, green"),
-        (["--set", "imitation_weight=1"], "none of the labels red, green has COCO's class by default; say which"),
+        (["--set", "imitation_weight=1"], "the detector knows none of the labels red, green; say which"),
     ],
 )
 def test_a_detector_that_cannot_be_imitated_is_refused(
@@ -175,8 +176,58 @@ def test_a_recipe_that_imitates_trains_without_a_detector_and_says_so(data: Path
     told = invoke(*train, "--format", "table")
     assert told.exit_code == 0, told.output
     assert "smoke imitates a detector; without one (--detector FILE) it learns from labels\n" in told.stderr
-    assert re.fullmatch(r"best of 1 epochs is 0: mAP [\d.]+  red [\d.]+  green [\d.]+\n", told.stdout)
+    assert re.fullmatch(r"best of 1 epochs is 0: mAP [\d.]+  red (nan|[\d.]+)  green (nan|[\d.]+)\n", told.stdout)
     assert checkpoints.load(tmp_path / "run" / "best.pt")[0].imitation_weight == 0
+
+
+@pytest.fixture
+def sightings(tmp_path: Path) -> Path:
+    """Painted frames of which nobody wrote down what they do not show."""
+    folder = write_painted_frames(tmp_path / "sightings", count=12, test=0)
+    header, *rows = (folder / "labels.csv").read_text().splitlines()
+    seen = [",".join("" if field == "0" else field for field in row.split(",")) for row in rows]
+    (folder / "labels.csv").write_text("\n".join([header, *seen]) + "\n")
+    (folder / "data.toml").write_text('labels = ["red", "green"]\n[[sources]]\nformat = "table"\npath = "."\n')
+    return folder / "data.toml"
+
+
+def test_where_validation_decides_nothing_the_last_epoch_is_kept_and_it_is_said_once(
+    sightings: Path, tmp_path: Path
+) -> None:
+    changes = ("--set", "epochs=2", "--set", "patience=1")
+    told = invoke("train", sightings, "--recipe", "smoke", "--output", tmp_path / "run", *changes, "--format", "table")
+    assert told.exit_code == 0, told.output
+    assert told.stderr.count("no label has both kinds of known entries on the validation rows") == 1
+    assert told.stdout == "kept is epoch 1, the last of 2\n"
+
+
+def test_training_warns_of_a_label_of_one_kind_and_refuses_one_that_nobody_labelled(
+    sightings: Path, tmp_path: Path
+) -> None:
+    train = ("train", sightings, "--recipe", "smoke", "--output", tmp_path / "run")
+    told = invoke(*train)
+    assert told.exit_code == 0, told.output
+    for label in ("red", "green"):
+        assert re.search(rf"{label}: \d+ present and 0 absent among the train rows: .* always there", told.stderr)
+    sightings.write_text(sightings.read_text().replace('"green"', '"gren"'))
+    said = refusal(*train[:-1], tmp_path / "slip")
+    assert "no train row says whether gren is there, so nothing would learn it" in said
+    assert not (tmp_path / "slip").exists()
+
+
+def test_export_and_its_card_say_which_thresholds_nothing_could_be_chosen_by(sightings: Path, tmp_path: Path) -> None:
+    """Of 12 painted frames as many are held out to calibrate as the run says; none is known to be absent."""
+    run, model = tmp_path / "run", tmp_path / "seen.onnx"
+    assert invoke("train", sightings, "--recipe", "smoke", "--output", run).exit_code == 0
+    told = invoke("export", run, sightings, "--output", model)
+    assert told.exit_code == 0, told.output
+    said = json.loads(told.stdout)["thresholds_not_chosen"]
+    assert list(said) == ["red", "green"]
+    assert all(re.fullmatch(r"not chosen: \d present, 0 absent held out", why) for why in said.values())
+    card = model.with_suffix(".md").read_text()
+    assert f"| red | 0.5 | {said['red']} | 1.000 | +0.000 |" in card
+    not_compared = "none | not compared: no label has both kinds of known entries |"
+    assert re.search(rf"\| float16 \| no \| [\d.]+ \|  \| {re.escape(not_compared)}", card)
 
 
 def test_a_file_that_is_no_detector_teaches_nobody(data: Path, tmp_path: Path) -> None:
@@ -232,16 +283,49 @@ def test_teach_counts_the_boxes_that_it_writes(data: Path, tmp_path: Path) -> No
     assert all(document["boxes"][label] == rows.count(label) for label in set(rows))
 
 
+@pytest.mark.parametrize(("which", "frames"), [("train", 12), ("test", 4), ("all", 16)])
+def test_teach_looks_at_the_rows_that_it_is_asked_to(data: Path, tmp_path: Path, which: str, frames: int) -> None:
+    detector, boxes = write_small_detector(tmp_path / "detector.onnx"), tmp_path / "boxes.csv"
+    classes = [f"--class={label}={number}" for label, number in CLASSES.items()]
+    told = invoke("teach", detector, data, "--output", boxes, "--rows", which, *classes)
+    assert json.loads(told.stdout)["frames"] == frames
+    assert len({row["image"] for row in csv.DictReader(boxes.read_text().splitlines())}) == frames
+    assert ("evaluate MODEL" in told.stderr) == (which == "test")
+
+
+def test_a_yardstick_is_compared_on_test_rows_and_refused_without_any(data: Path, tmp_path: Path) -> None:
+    """What teach writes for training says nothing of them, and would compare nothing without a word."""
+    detector, model = write_small_detector(tmp_path / "detector.onnx"), write_tiny_model(tmp_path / "tiny.onnx")
+    classes = [f"--class={label}={number}" for label, number in CLASSES.items()]
+    for which in ("train", "test"):
+        told = invoke("teach", detector, data, "--output", tmp_path / f"{which}.csv", "--rows", which, *classes)
+        assert told.exit_code == 0, told.output
+    evaluate = ("evaluate", model, data, "--part", "none", "--output", tmp_path / "page.html", "--yardstick")
+    assert "train.csv scores no label's present and absent test rows" in refusal(*evaluate, tmp_path / "train.csv")
+    compared = json.loads(invoke(*evaluate, tmp_path / "test.csv").stdout)["yardstick"]
+    assert [(one["label"], one["n"]) for one in compared] == [("red", 4), ("green", 4), ("mean", 8)]
+
+
 def test_a_file_of_other_data_does_not_reproduce(tmp_path: Path) -> None:
     """The document says it too."""
-    metadata = tiny_metadata()
+    precision = Figure(
+        test_set="road", label="red", metric="average_precision", value=0.8, low=0.7, high=0.9, n=9, positives=4
+    )
+    metadata = tiny_metadata().model_copy(update={"figures": (precision,)})
     other = metadata.training_data.model_copy(update={"hash": "other"})
     metadata_json = metadata.model_copy(update={"training_data": other}).model_dump_json()
-    again, published = tmp_path / "again.onnx", write_tiny_model(tmp_path / "published.onnx")
+    again = tmp_path / "again.onnx"
+    published = write_tiny_model(tmp_path / "published.onnx", metadata_json=metadata.model_dump_json())
     result = invoke("reproduces", write_tiny_model(again, metadata_json=metadata_json), published)
     said = "it learned from other data: other instead of none"
     assert (result.exit_code, result.stderr) == (1, f"Error: {again} does not reproduce {published}: {said}\n")
-    assert json.loads(result.stdout) == {"reproduces": False, "disagreements": [said], "average_precisions": 0}
+    assert json.loads(result.stdout) == {"reproduces": False, "disagreements": [said], "average_precisions": 1}
+
+
+def test_nothing_reproduces_a_file_without_figures(tmp_path: Path) -> None:
+    """Whoever has compared nothing has not found the two to agree."""
+    model = write_tiny_model(tmp_path / "tiny.onnx")
+    assert f"{model} states no average precision" in refusal("reproduces", model, model)
 
 
 @pytest.mark.parametrize("choice", ["mine", "mine=", "=gallery"])
@@ -255,6 +339,22 @@ def test_resuming_where_there_is_no_run_is_refused(data: Path, tmp_path: Path) -
     """A mistyped folder does not silently begin a new run."""
     said = refusal("train", data, "--recipe", "smoke", "--output", tmp_path / "typo", "--resume")
     assert "holds no run to go on with" in said
+
+
+@pytest.mark.parametrize("left", [[], ["resume.pt.unfinished"]])
+def test_a_run_that_was_stopped_before_its_first_checkpoint_begins_anew_with_resume(
+    data: Path, tmp_path: Path, left: list[str]
+) -> None:
+    """As whoever stopped it was told; what else may be in the folder is no run's."""
+    folder = tmp_path / "run"
+    folder.mkdir()
+    for name in left:
+        (folder / name).touch()
+    resumed = invoke("train", data, "--recipe", "smoke", "--output", folder, "--resume")
+    assert resumed.exit_code == 0, resumed.output
+    assert (folder / "best.pt").exists()
+    (folder / "resume.pt").unlink()
+    assert "holds no run to go on with" in refusal("train", data, "--output", folder, "--resume")
 
 
 def test_a_file_is_no_folder_for_a_run(data: Path, tmp_path: Path) -> None:

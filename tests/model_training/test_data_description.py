@@ -141,6 +141,42 @@ def test_every_format_is_read_with_its_defaults(tmp_path):
     assert table.sources == ("bdd", "voc", "yolo")
 
 
+def drives(folder, *, name="", group="(drive\\\\d)_", split="test"):
+    """The TOML of two COCO files: a frame each of drives 1 and 2, and another frame of drive 2, with the split."""
+    parts = []
+    for number, (part, images) in enumerate({"train": ("drive1_0", "drive2_0"), "more": ("drive2_1",)}.items()):
+        for image in images:
+            write_image(folder / f"images/{image}.png", 5 + int(image[-1]) + 2 * int(image[5]))
+        listed = [{"id": n, "file_name": f"{image}.png", "width": 9, "height": 9} for n, image in enumerate(images)]
+        (folder / f"{part}.json").write_text(json.dumps(COCO | {"images": listed, "annotations": []}))
+        own = f'\nsplit = "{split}"' if number else ""
+        named = f'\nname = "{name}"' if name else ""
+        files = f'annotations = "{part}.json"\nimages = "images"'
+        parts.append(f'[[sources]]\nformat = "coco"\n{files}\ngroup = "{group}"{named}{own}')
+    return "\n".join(parts)
+
+
+def test_drive_in_test_and_in_a_source_of_another_name_is_refused(tmp_path):
+    """It would be learned from and tested on, and nothing else would say so."""
+    said = "scene 'drive2' is in more and in train, and one of them is a test: where it is one drive .* the same `name`"
+    with pytest.raises(InvalidConfiguration, match=said):
+        load(tmp_path, drives(tmp_path))
+
+
+def test_sources_of_one_name_share_their_scenes(tmp_path):
+    """Drive 2 is then a test as a whole."""
+    table, problems = load(tmp_path, drives(tmp_path, name="mine"))
+    assert [group.partition(":")[2] for group in table.groups] == ["drive1", "drive2", "drive2"]
+    assert table.splits == ("", "test", "test")
+    assert problems.note_counts() == {Kind.LEAKAGE: 1}
+
+
+def test_equal_scenes_that_no_test_has_stay_apart(tmp_path):
+    """Unrelated sources number their drives alike."""
+    table, _ = load(tmp_path, drives(tmp_path, split="train"))
+    assert table.groups == ("train:drive1", "train:drive2", "more:drive2")
+
+
 @pytest.mark.parametrize(
     ("text", "message"),
     [

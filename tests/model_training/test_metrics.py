@@ -13,6 +13,7 @@ from model_training.metrics import (
     brier_score,
     calibration_gap,
     confusion,
+    decidable,
     expected_calibration_error,
     f1_score,
     interval,
@@ -232,3 +233,8 @@ def test_calibration_gap_is_above_zero_where_probabilities_are_too_high():
     assert calibration_gap(np.array([True, False]), np.array([0.9, 0.5])) == pytest.approx(0.2)
     assert calibration_gap(np.array([True, True]), np.array([0.9, 0.5])) == pytest.approx(-0.3)
     assert np.isnan(calibration_gap(np.array([], bool), np.array([])))
+
+
+def test_only_labels_of_both_kinds_are_decidable():
+    """Both kinds, present alone, absent alone, unknown, and both among unknown ones."""
+    assert decidable(np.array([[1, 1, 0, -1, -1], [0, 1, -1, -1, 0], [-1, -1, 0, -1, 1]], np.int8)) == [0, 4]

@@ -139,3 +139,17 @@ def test_card_says_where_a_test_set_disagrees_with_the_calibration():
     assert "- red in four: probabilities are too high by 0.150 on average (0.100 to 0.200, n 50)" in card
     assert "red in two" not in card
     assert "disagree" not in model_card(metadata_of(figures=tuple(precisions)), COMMAND)
+
+
+def test_card_says_which_threshold_was_not_chosen():
+    why = "not chosen: 3 present, 0 absent held out"
+    card = model_card(tiny_metadata(), COMMAND, not_chosen={"green": why})
+    assert [row[:3] for row in tables(card)[1:]] == [["red", "0.5", "best F1"], ["green", "0.5", why]]
+    assert "Where the rows told nothing the threshold is 0.5" in card
+    assert "told nothing" not in model_card(tiny_metadata(), COMMAND)
+
+
+def test_variant_that_could_not_be_compared_is_in_the_card():
+    float16 = Variant("float16", Path("m.float16.onnx"), (), 6_300_000, {})
+    rows = tables(model_card(metadata_of(), COMMAND, "", [float16]))
+    assert rows[-1] == ["float16", "no", "6.3", "", "none", "not compared: no label has both kinds of known entries"]

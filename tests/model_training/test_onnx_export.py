@@ -16,10 +16,11 @@ from model_training.errors import ParityError
 from model_training.label_table import LabelTable
 from model_training.network import PresenceNetwork
 from model_training.onnx_export import Identity, ServedNetwork, describe, export, with_figures, write
-from model_training.parity import verify
+from model_training.parity import answers_alike, verify
 from model_training.tracking import Item
 from model_training.trainer import Trainer
 from model_training.training_rows import TrainingRows
+from model_training.variants.half_precision import halved
 from service.errors import SelfTestFailed
 from service.inference.artifact import (
     EVIDENCE,
@@ -161,6 +162,17 @@ def test_verify_fails_loudly_for_another_network(exported: Path, table: LabelTab
     other = ServedNetwork(random_network(seed=1), LABELS, CALIBRATION)
     with pytest.raises(ParityError, match=r"painted\.onnx: probabilities differ .* allowed is 1e-04"):
         verify(other, exported, table.images)
+
+
+def test_file_of_any_precision_answers_like_the_network_that_it_was_made_of_and_like_no_other(
+    served: ServedNetwork, metadata: ModelMetadata, exported: Path, table: LabelTable, tmp_path: Path
+) -> None:
+    half = tmp_path / "painted.float16.onnx"
+    write(halved(onnx.load(exported)), metadata.model_copy(update={"precision": "float16"}), half)
+    other = ServedNetwork(random_network(seed=9), LABELS, CALIBRATION)
+    for path in (exported, half):
+        assert answers_alike(served, Artifact.read(path), table.images[:8])
+        assert not answers_alike(other, Artifact.read(path), table.images[:8])
 
 
 def test_verify_fails_loudly_for_one_nudged_weight(

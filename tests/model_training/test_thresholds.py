@@ -8,7 +8,7 @@ from sklearn.metrics import f1_score, precision_score, recall_score
 
 from model_training.errors import InvalidConfiguration, ThresholdUnreachable
 from model_training.held_out import HeldOut
-from model_training.thresholds import UNDECIDED, rules, thresholds, told
+from model_training.thresholds import UNDECIDED, not_chosen, rules, thresholds, told
 from service.inference.artifact import ThresholdRule
 from tests.model_training.tables import table_of
 
@@ -144,6 +144,21 @@ def test_rule_holds_at_the_threshold_and_at_none_beyond_it(rows, metric, tenths)
     else:
         expected = values >= (min(reached) if metric == "precision" else max(reached))
         assert ((values >= found) == expected).all()
+
+
+@pytest.mark.parametrize(
+    ("entries", "scores", "why"),
+    [
+        ([1, 1, -1], [0.9, 0.8, 0.1], "not chosen: 2 present, 0 absent held out"),
+        ([0, -1, -1], [0.9, 0.8, 0.1], "not chosen: 0 present, 1 absent held out"),
+        ([-1, -1, -1], [0.9, 0.8, 0.1], "not chosen: 0 present, 0 absent held out"),
+        ([1, 0, 0], [0.2, 0.2, 0.2], "not chosen: 1 present, 2 absent held out, scored alike"),
+    ],
+)
+def test_threshold_that_nothing_could_be_chosen_by_says_why(entries, scores, why):
+    table = table_of([[entry, known] for entry, known in zip(entries, [1, 0, 0], strict=True)], labels=("car", "tram"))
+    probabilities_NL = np.column_stack([scores, [0.9, 0.8, 0.1]])
+    assert not_chosen(HeldOut.of(table), probabilities_NL) == {"car": why}
 
 
 def test_rule_that_no_threshold_satisfies_says_what_is_reachable():

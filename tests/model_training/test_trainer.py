@@ -3,11 +3,12 @@
 import csv
 import json
 import math
+import os
 import subprocess
 import sys
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pytest
@@ -208,6 +209,14 @@ def test_run_killed_twice_resumes_twice(rows: TrainingRows, whole_run: Path, tmp
     assert all(torch.equal(expected[key], seen[key]) for key in expected)
 
 
+def test_a_run_killed_before_its_first_step_can_be_gone_on_with(rows: TrainingRows, tmp_path: Path) -> None:
+    """Whoever had to wait for a checkpoint would find a folder that is neither empty nor a run."""
+    rarely = CONFIGURATION.model_copy(update={"checkpoint_every_steps": 50})
+    with pytest.raises(Killed):
+        Trainer(rarely, rows, tmp_path, CPU).fit(dying_when(lambda _: True))
+    assert checkpoints.load(tmp_path / checkpoints.RESUME)[1]["state"]["batch"] == 0
+
+
 def test_a_finished_run_is_not_trained_further(rows: TrainingRows, whole_run: Path) -> None:
     """Resuming it changes no byte of the best network."""
     before = (whole_run / checkpoints.BEST).read_bytes()
@@ -227,13 +236,23 @@ def test_a_kill_while_writing_leaves_the_previous_checkpoint(tmp_path: Path, mon
     path = tmp_path / checkpoints.RESUME
     checkpoints.save(path, CONFIGURATION, {"state": 1})
 
-    def half_written(_: Any, file: Any) -> None:
-        file.write(b"half")
+    def killed(_: int) -> None:
         raise Killed
 
-    monkeypatch.setattr(torch, "save", half_written)
+    monkeypatch.setattr(os, "fsync", killed)
     with pytest.raises(Killed):
         checkpoints.save(path, CONFIGURATION, {"state": 2})
+    assert checkpoints.load(path)[1] == {"state": 1}
+
+
+def test_a_checkpoint_on_a_full_disk_is_an_error_of_the_system_that_names_it(tmp_path: Path) -> None:
+    """And the previous one stays; PyTorch's own error would be a traceback without a word of the disk."""
+    path = tmp_path / checkpoints.RESUME
+    checkpoints.save(path, CONFIGURATION, {"state": 1})
+    (tmp_path / "resume.pt.unfinished").symlink_to("/dev/full")
+    with pytest.raises(OSError, match="No space left on device") as full:
+        checkpoints.save(path, CONFIGURATION, {"state": 2})
+    assert full.value.filename == str(path)
     assert checkpoints.load(path)[1] == {"state": 1}
 
 
@@ -257,6 +276,36 @@ def test_training_stops_when_validation_does_not_improve(rows: TrainingRows, tmp
     trainer = NeverBetter(CONFIGURATION.model_copy(update={"epochs": 9, "patience": 1}), rows, tmp_path, CPU)
     trainer.fit()
     assert len(trainer.history) == 2
+
+
+def with_entries(rows: TrainingRows, place: np.ndarray, label: int, entry: int) -> TrainingRows:
+    """The same rows with the known entries of a label at `place` all of one kind."""
+    entries_NL = rows.table.entries_NL.copy()
+    entries_NL[place, label] = np.where(entries_NL[place, label] >= 0, entry, -1)
+    return replace(rows, table=replace(rows.table, entries_NL=entries_NL))
+
+
+def test_label_of_one_kind_on_validation_rows_does_not_count(rows: TrainingRows, tmp_path: Path) -> None:
+    """Where all is present every ranking has an average precision of 1: it says nothing of a network."""
+    of_one_kind = with_entries(rows, rows.validation, LABELS.index("red"), 1)
+    trainer = Trainer(CONFIGURATION, of_one_kind, tmp_path, CPU)
+    trainer.fit()
+    assert all(math.isnan(row["ap_red"]) and row["map"] == row["ap_green"] for row in trainer.history)
+
+
+@pytest.mark.parametrize("entry", [0, 1])
+def test_the_last_epoch_is_kept_where_validation_decides_nothing(
+    rows: TrainingRows, tmp_path: Path, entry: int
+) -> None:
+    """And training goes on to its end: no epoch is better than another, so none is waited for."""
+    undecided = rows
+    for label in range(len(LABELS)):
+        undecided = with_entries(undecided, rows.validation, label, entry)
+    trainer = Trainer(CONFIGURATION.model_copy(update={"epochs": 3, "patience": 1}), undecided, tmp_path, CPU)
+    trainer.fit()
+    assert len(trainer.history) == 3
+    last, kept = weights(tmp_path, part="average"), weights(tmp_path, checkpoints.BEST, "network")
+    assert all(torch.equal(kept[key], last[f"module.{key}"]) for key in kept)
 
 
 def test_test_rows_never_reach_the_network(rows: TrainingRows, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -5,9 +5,10 @@ from pathlib import Path
 
 import pytest
 
+from service.inference.artifact import Figure
 from tests.model_training.painted_frames import write_painted_frames
 from tests.service.command_process import on_a_terminal
-from tests.tiny_model import write_tiny_model
+from tests.tiny_model import tiny_metadata, write_tiny_model
 
 
 @pytest.fixture(scope="module")
@@ -57,7 +58,10 @@ def test_evaluate_shows_tables_unless_json_is_asked_for(data: Path, tmp_path: Pa
 
 def test_reproduces_says_it_in_words(tmp_path: Path) -> None:
     """A file reproduces itself."""
-    model = write_tiny_model(tmp_path / "tiny.onnx")
+    values = {"metric": "average_precision", "value": 0.8, "low": 0.7, "high": 0.9, "n": 9, "positives": 4}
+    figures = tuple(Figure(test_set="road", label=label, **values) for label in ("red", "green"))
+    metadata_json = tiny_metadata().model_copy(update={"figures": figures}).model_dump_json()
+    model = write_tiny_model(tmp_path / "tiny.onnx", metadata_json=metadata_json)
     seen, said = shown("reproduces", model, model)
-    assert seen == "Reproduced: the same data, and all 0 average precisions lie within the published intervals\n"
+    assert seen == "Reproduced: the same data, and all 2 average precisions lie within the published intervals\n"
     assert said == ""

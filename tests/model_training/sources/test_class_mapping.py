@@ -76,6 +76,21 @@ def test_meaning_that_is_no_label_is_refused(bad):
         ClassMapping(COCO, {"sign": bad}, LABELS)
 
 
+@pytest.mark.parametrize("slip", ["stop_sgin", "?stop_sgin", ["car", "stop_sgin"]])
+def test_meaning_that_nothing_else_knows_is_a_slip(slip):
+    """Objects of the class would show no label, and an exhaustive source would call what is there absent."""
+    said = r"'sign' maps to stop_sgin, which is neither a label of this run \(car, pedestrian, stop_sign"
+    with pytest.raises(InvalidConfiguration, match=said):
+        ClassMapping(COMMON, {"sign": slip}, LABELS)
+
+
+def test_class_may_map_to_what_the_formats_table_knows_though_it_is_no_label_of_this_run():
+    """So one description serves runs on fewer labels."""
+    mapping = ClassMapping(COMMON, {"sign": "stop_sign", "cycle": ["bicycle", "?car"], "dog": "ignore"}, ["car"])
+    assert mapping.meaning("sign") == meaning()
+    assert mapping.meaning("cycle") == meaning(maybe="car")
+
+
 def test_label_that_no_class_shows_cannot_be_declared_exhaustive():
     mapping = ClassMapping(COCO, {}, LABELS)
     mapping.check_known(["car", "giraffe"], "coco")
