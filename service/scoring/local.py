@@ -58,9 +58,10 @@ class LocalScorer:
 
     @property
     def model(self) -> ModelFacts:
-        metadata = self._detector.metadata
+        detector, metadata = self._detector, self._detector.metadata
         titles = {label.key: label.title for label in metadata.labels}
-        return ModelFacts(metadata.name, metadata.version, dict(self._detector.thresholds), titles)
+        about = (metadata.name, metadata.version, metadata.precision, detector.fingerprint)
+        return ModelFacts(*about, dict(detector.thresholds), titles)
 
     def rows(self, frames: Iterable[FrameToScore]) -> Generator[Row, None, None]:
         """What became of each frame, in order, computed while the next ones are read."""

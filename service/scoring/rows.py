@@ -3,13 +3,15 @@
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, Final, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
 from service.errors import FrameError, UnreadableFile
 from service.inference.detector import Detection
+
+MODEL_MEMBERS: Final = ("name", "version", "precision", "fingerprint")
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,15 +82,35 @@ class Row:
 
 @dataclass(frozen=True, slots=True)
 class ModelFacts:
-    """Who answers: thresholds and titles by label, both in the model's order."""
+    """Who answers: thresholds and titles by label, both in the model's order.
+
+    `fingerprint` tells its file from others of its name and version; None where a service does not say.
+    """
 
     name: str
     version: str
+    precision: str
+    fingerprint: str | None
     thresholds: Mapping[str, float]
     titles: Mapping[str, str]
 
+    @property
+    def members(self) -> dict[str, str | None]:
+        """What tells it from other models."""
+        return {name: getattr(self, name) for name in MODEL_MEMBERS}
+
     def __str__(self) -> str:
-        return f"{self.name} {self.version}"
+        return model_text(self.members)
+
+
+def model_text(members: Mapping[str, str | None]) -> str:
+    """A model in one cell of a table; an earlier version told its name and version alone.
+
+    >>> model_text({"name": "street", "version": "1.0.0", "precision": "int8", "fingerprint": "3f2a91c0"})
+    'street 1.0.0 int8 3f2a91c0'
+    """
+    told = {**dict.fromkeys(MODEL_MEMBERS[2:]), **members}
+    return " ".join(member for name in MODEL_MEMBERS if (member := told[name]))
 
 
 Keep = Callable[[Row], None]

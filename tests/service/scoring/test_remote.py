@@ -1,5 +1,6 @@
 """Frames scored by a running service: the same rows as here, in order, and an end that can be gone on with."""
 
+import hashlib
 from collections.abc import Callable
 from pathlib import Path
 
@@ -60,8 +61,10 @@ def test_rows_are_those_of_the_model_here(
     with remote_scorer(url, CONSOLE) as (remote, _):
         there = list(remote.rows(frames))
         assert remote.model.thresholds == {"red": 0.5, "green": 0.5}
-        assert str(remote.model) == "tiny 0.0.1"
-    here = list(LocalScorer(load_detector(model, "cpu", 1, FrameLimits()), ExecutionPlan(1)).rows(frames))
+    local = LocalScorer(load_detector(model, "cpu", 1, FrameLimits()), ExecutionPlan(1))
+    assert remote.model == local.model
+    assert str(remote.model) == f"tiny 0.0.1 float32 {hashlib.sha256(model.read_bytes()).hexdigest()[:8]}"
+    here = list(local.rows(frames))
     assert [row.place for row in there] == [frame.place for frame in frames]
     for one, other in zip(there, here, strict=True):
         if isinstance(other.outcome, Answer):
@@ -78,6 +81,7 @@ def scorer(answer: Callable[[httpx.Request], httpx.Response], tries: int = 1) ->
         "name": "tiny",
         "version": "0.0.1",
         "precision": "float32",
+        "fingerprint": "3f2a91c0",
         "provider": "CPUExecutionProvider",
         "labels": [{"key": "red", "title": "red", "threshold": 0.5}],
         "input": {"height": 8, "width": 12},
@@ -91,12 +95,12 @@ def scorer(answer: Callable[[httpx.Request], httpx.Response], tries: int = 1) ->
     return RemoteScorer(client, client.model())
 
 
-def reply_of(version: str) -> httpx.Response:
+def reply_of(version: str, fingerprint: str = "3f2a91c0") -> httpx.Response:
     frame = {"name": "frame", "width": 3, "height": 2, "probabilities": {"red": 0.75}, "labels": ["red"]}
     timing = {"decode": 0.0, "queue": 0.0, "inference": 0.0, "total": 0.0}
     model = {"name": "tiny", "version": version}
     body = {"model": model, "thresholds": {"red": 0.5}, "frames": [frame], "timing_ms": timing}
-    return httpx.Response(200, json=body, headers={"X-Request-ID": "1"})
+    return httpx.Response(200, json=body, headers={"X-Request-ID": "1", "X-Model-Fingerprint": fingerprint})
 
 
 def refusal(error: Exception) -> httpx.Response:
@@ -180,7 +184,16 @@ def test_a_busy_service_is_asked_again_before_it_ends(images: list[FrameToScore]
 def test_a_model_that_changes_meanwhile_ends_it(images: list[FrameToScore]) -> None:
     """Rows of two models in one file would be told apart by nobody."""
     rows = scorer(lambda _: reply_of("0.0.2")).rows(images)
-    with pytest.raises(ServiceUnusable, match=r"from tiny 0\.0\.1 to tiny 0\.0\.2"):
+    with pytest.raises(ServiceUnusable, match=r"from tiny 0\.0\.1 float32 3f2a91c0 to tiny 0\.0\.2 3f2a91c0"):
+        next(rows)
+
+
+def test_another_file_of_the_same_name_and_version_ends_it(images: list[FrameToScore]) -> None:
+    """The service was started again meanwhile, with a model that was trained again."""
+    replies = iter([reply_of("0.0.1"), reply_of("0.0.1", fingerprint="00000000")])
+    rows = scorer(lambda _: next(replies)).rows(images)
+    assert isinstance(next(rows).outcome, Answer)
+    with pytest.raises(ServiceUnusable, match=r"from tiny 0\.0\.1 float32 3f2a91c0 to tiny 0\.0\.1 00000000"):
         next(rows)
 
 
