@@ -1,6 +1,5 @@
 """What PATHS name: files, folders, patterns and lists, as one stream of file names in a stable order."""
 
-import glob
 import os
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
@@ -8,6 +7,7 @@ from pathlib import Path
 from typing import BinaryIO, Final
 
 from service.errors import UnreadableFile
+from service.scoring.patterns import Pattern
 
 IMAGE_SUFFIXES: Final = frozenset({".jpg", ".jpeg", ".png", ".webp"})
 VIDEO_SUFFIXES: Final = frozenset(
@@ -30,7 +30,7 @@ class ListedFile:
 
 def nameless(arguments: Iterable[str]) -> list[str]:
     """The arguments that name nothing: no file, no folder, no match of a pattern."""
-    return [argument for argument in arguments if argument != STANDARD_INPUT and not _named(argument)]
+    return [argument for argument in arguments if argument != STANDARD_INPUT and next(_named(argument), None) is None]
 
 
 def listed_files(arguments: Sequence[str], standard_input: Iterable[str] = ()) -> Iterator[ListedFile]:
@@ -38,16 +38,17 @@ def listed_files(arguments: Sequence[str], standard_input: Iterable[str] = ()) -
 
     Of links, those to files are files; one to a folder is entered where it is named itself, and not inside a folder.
     What an earlier argument has named already is left out; what standard input lists comes as often as it is listed.
-    Only the names of one folder are held at a time, and the matches of one pattern.
+    Only the names of one folder are held at a time, and those that arguments before the last one have matched.
     """
     earlier = _Earlier()
-    for argument in arguments:
+    for number, argument in enumerate(arguments, start=1):
         if argument == STANDARD_INPUT:
             yield from (file for line in standard_input for file in _files_at(line))
             continue
         for name in _named(argument):
             yield from (file for file in _files_at(name) if not earlier.names(file.path))
-            earlier.add(name)
+            if number < len(arguments):
+                earlier.add(name)
 
 
 def listed_names(stream: BinaryIO, separator: bytes) -> Iterator[str]:
@@ -87,10 +88,14 @@ class _Earlier:
         return False
 
 
-def _named(argument: str) -> list[str]:
+def _named(argument: str) -> Iterator[str]:
     if os.path.lexists(argument):
-        return [str(Path(argument))]
-    return [str(Path(name)) for name in sorted(glob.iglob(argument, recursive=True))]  # noqa: PTH207 - quoted patterns
+        yield str(Path(argument))
+        return
+    for name, within in Pattern(argument).matches():
+        # Images and videos in a folder that was matched itself have come with it.
+        if not (within and _is_wanted(name)):
+            yield name
 
 
 def _files_at(name: str) -> Iterator[ListedFile]:
@@ -123,7 +128,7 @@ def _looked_at(entry: os.DirEntry[str]) -> tuple[str, bool, str] | None:
         is_folder = entry.is_dir(follow_symlinks=False)
         wanted = is_folder or (_is_wanted(entry.name) and (entry.is_file() or _leads_nowhere(entry)))
     except OSError as error:
-        return entry.name, False, error.strerror
+        return entry.name, False, error.strerror or str(error)
     return (entry.name, is_folder, "") if wanted else None
 
 
