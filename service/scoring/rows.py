@@ -1,6 +1,6 @@
 """One frame on its way: where it comes from, what it holds, and what it turned out to show."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final, Protocol
@@ -113,12 +113,13 @@ def model_text(members: Mapping[str, str | None]) -> str:
     return " ".join(member for name in MODEL_MEMBERS if (member := told[name]))
 
 
-Keep = Callable[[Row], None]
-"""Called with every row, for who wants the frame for more than its row."""
+Keep = Callable[[Iterable[Row]], Iterable[Row]]
+"""Passes rows on in their order, for who wants the frame for more than its row: each once its frame is not needed."""
 
 
-def keep_nothing(_: Row) -> None:
+def keep_nothing(rows: Iterable[Row]) -> Iterable[Row]:
     """For who wants rows alone."""
+    return rows
 
 
 class Writer(Protocol):
