@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 from rich.console import Console
 
-from service.client import BadFrame, Client, ClientError, Frame, Model, Outcome, Prediction, Problem
+from service.client import BadFrame, Client, ClientError, Frame, Model, Outcome, Prediction, Problem, Retries
 from service.errors import ServiceUnusable
 from service.inference.decoding import resize
 from service.scoring.rows import Answer, FrameToScore, Keep, ModelFacts, Row, keep_nothing
@@ -27,7 +27,7 @@ TOO_LARGE = "request_too_large"
 def remote_scorer(url: str, console: Console) -> Iterator[tuple["RemoteScorer", Keep]]:
     """A scorer that sends frames to the service at `url`. Raises ServiceUnusable."""
     try:
-        client = Client(url)
+        client = Client(url, retries=Retries(waits_out_429=True))
     except ValueError as error:
         raise ServiceUnusable(str(error)) from error
     with client:

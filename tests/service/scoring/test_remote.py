@@ -1,7 +1,10 @@
 """Frames scored by a running service: the same rows as here, in order, and an end that can be gone on with."""
 
 import hashlib
+import json
+import threading
 from collections.abc import Callable
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 import httpx
@@ -75,27 +78,30 @@ def test_rows_are_those_of_the_model_here(
             assert one.outcome["detail"] == other.outcome["detail"]
 
 
+FILE = "3f2a91c0"
+CARD = {
+    "name": "tiny",
+    "version": "0.0.1",
+    "precision": "float32",
+    "fingerprint": FILE,
+    "provider": "CPUExecutionProvider",
+    "labels": [{"key": "red", "title": "red", "threshold": 0.5}],
+    "input": {"height": 8, "width": 12},
+}
+
+
 def scorer(answer: Callable[[httpx.Request], httpx.Response], tries: int = 1) -> RemoteScorer:
     """A scorer whose service is `answer`; it asks so many times for a frame."""
-    card = {
-        "name": "tiny",
-        "version": "0.0.1",
-        "precision": "float32",
-        "fingerprint": "3f2a91c0",
-        "provider": "CPUExecutionProvider",
-        "labels": [{"key": "red", "title": "red", "threshold": 0.5}],
-        "input": {"height": 8, "width": 12},
-    }
 
     def reply(request: httpx.Request) -> httpx.Response:
-        return httpx.Response(200, json=card) if request.url.path == "/model" else answer(request)
+        return httpx.Response(200, json=CARD) if request.url.path == "/model" else answer(request)
 
     transport, retries = httpx.MockTransport(reply), Retries(most=tries - 1)
     client = Client(transport=transport, retries=retries, concurrency=1, sleep=lambda _: None)
     return RemoteScorer(client, client.model())
 
 
-def reply_of(version: str, fingerprint: str = "3f2a91c0") -> httpx.Response:
+def reply_of(version: str, fingerprint: str = FILE) -> httpx.Response:
     frame = {"name": "frame", "width": 3, "height": 2, "probabilities": {"red": 0.75}, "labels": ["red"]}
     timing = {"decode": 0.0, "queue": 0.0, "inference": 0.0, "total": 0.0}
     model = {"name": "tiny", "version": version}
@@ -179,6 +185,43 @@ def test_a_busy_service_is_asked_again_before_it_ends(images: list[FrameToScore]
     replies = iter([refusal(QueueFull("full")), refusal(QueueFull("full")), reply_of("0.0.1"), reply_of("0.0.1")])
     rows = list(scorer(lambda _: next(replies), tries=3).rows(images))
     assert [type(row.outcome) for row in rows] == [Answer, Answer]
+
+
+class FullAtFirst(BaseHTTPRequestHandler):
+    """Refuses ten times, politely, before it answers."""
+
+    refused = 0
+
+    def do_GET(self) -> None:
+        self._reply(200, CARD)
+
+    def do_POST(self) -> None:
+        self.rfile.read(int(self.headers["Content-Length"]))
+        type(self).refused += 1
+        told = reply_of("0.0.1") if self.refused > 10 else refusal(QueueFull("full"))
+        self._reply(told.status_code, json.loads(told.content))
+
+    def log_message(self, *_: object) -> None:
+        pass
+
+    def _reply(self, status: int, document: object) -> None:
+        content = json.dumps(document).encode()
+        self.send_response(status)
+        for name, value in (("Content-Length", str(len(content))), ("Retry-After", "0"), ("X-Model-Fingerprint", FILE)):
+            self.send_header(name, value)
+        self.end_headers()
+        self.wfile.write(content)
+
+
+def test_a_service_that_is_full_is_waited_for_as_long_as_it_says_when_to_come_back(images: list[FrameToScore]) -> None:
+    """Seven tries are what a single frame has; thousands of frames have no hurry."""
+    with ThreadingHTTPServer(("127.0.0.1", 0), FullAtFirst) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        with remote_scorer(f"http://127.0.0.1:{server.server_port}", CONSOLE) as (remote, _):
+            (row,) = remote.rows(images[:1])
+        server.shutdown()
+    assert isinstance(row.outcome, Answer)
+    assert FullAtFirst.refused == 11
 
 
 def test_a_model_that_changes_meanwhile_ends_it(images: list[FrameToScore]) -> None:
