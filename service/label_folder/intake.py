@@ -69,7 +69,7 @@ class Intake:
             self._write_images()
             self._forget_unlisted()
             self._tables.write()
-        except OSError:
+        except BaseException:
             for image in self._new:
                 (self._tables.folder / image).unlink(missing_ok=True)
             raise

@@ -244,6 +244,25 @@ def test_a_change_that_fails_leaves_no_image_without_a_row(
     assert contents(folder.path) == {"a"}
 
 
+def test_a_change_that_fails_for_any_reason_leaves_no_image_without_a_row(
+    folder: LabelFolder, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(_: object) -> None:
+        raise ZeroDivisionError("unforeseen")
+
+    monkeypatch.setattr("service.label_folder.tables.Tables.write", fail)
+    with pytest.raises(ZeroDivisionError):
+        folder.keep([uncertain("a")], ROOMY)
+    assert list((folder.path / "images").iterdir()) == []
+
+
+def test_a_group_that_is_no_text_keeps_no_other_frame_out(folder: LabelFolder) -> None:
+    """A folder's name may be any bytes, and frames are written together."""
+    frames = [uncertain("a", group="drive 1"), uncertain("b", group="\udcff")]
+    assert folder.keep(frames, ROOMY) == ["kept", "kept"]
+    assert [row["group"] for row in rows(folder.path)] == ["drive 1", "\\udcff"]
+
+
 def test_scores_of_a_row_that_a_person_took_out_go_and_the_frame_may_come_again(folder: LabelFolder) -> None:
     folder.keep([uncertain("a"), uncertain("b")], ROOMY)
     write(folder.path, rows(folder.path)[1:])
