@@ -12,7 +12,7 @@ from typing import Final
 import simplejpeg
 from rich.console import Console
 
-from service.errors import UncertainFramesLost, UnreadableFile
+from service.errors import FrameError, UncertainFramesLost
 from service.label_folder.intake import Outcome
 from service.label_folder.keeper import FrameKeeper
 from service.scoring.rows import Row
@@ -59,7 +59,7 @@ def _offered(keeper: FrameKeeper, row: Row, group: str | None) -> Future[Outcome
         return None
     try:
         data = _bytes_of(row)
-    except UnreadableFile as error:
+    except FrameError as error:
         keeper.fail(error, frames=1)
         return None
     path = Path(row.place.path).resolve()

@@ -8,9 +8,11 @@ from typing import Any, Final, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from service.errors import FrameError, UnreadableFile
+from service.errors import FrameError, FrameTooLarge, UnreadableFile
 from service.inference.detector import Detection
 
+# The most that a service can be set up to take for a frame; a larger file would only fill the memory.
+MAX_FILE_BYTES: Final = 1024 * 1024 * 1024
 MODEL_MEMBERS: Final = ("name", "version", "precision", "fingerprint")
 
 
@@ -42,12 +44,18 @@ class FrameToScore:
     failure: FrameError | None = None
 
     def read(self) -> bytes:
-        """The file's bytes. Raises UnreadableFile."""
+        """The file's bytes. Raises UnreadableFile, and FrameTooLarge for what would only fill the memory."""
+        path = Path(self.place.path)
         try:
-            return Path(self.place.path).read_bytes()
+            size = path.stat().st_size
+            if size <= MAX_FILE_BYTES:
+                return path.read_bytes()
         except (OSError, ValueError) as error:
             reason = error.strerror if isinstance(error, OSError) else error
             raise UnreadableFile(f"{self.place.path} cannot be read: {reason}") from error
+        raise FrameTooLarge(
+            f"{self.place.path} holds {size} bytes; allowed are {MAX_FILE_BYTES}", limit_bytes=MAX_FILE_BYTES
+        )
 
 
 @dataclass(frozen=True, slots=True)

@@ -198,6 +198,18 @@ def test_service_that_stays_busy_is_left_alone_after_the_most_retries(connect: C
     assert len(service.requests) == 3
 
 
+def test_a_file_that_no_service_takes_is_not_read(connect: Connect, tmp_path: Path) -> None:
+    """7 TB take no place on the disk, but would take it in memory; a service can be set up for 1 GiB."""
+    path, service = tmp_path / "huge.jpg", Service(answer())
+    with path.open("wb") as file:
+        file.truncate(7 * 10**12)
+    with pytest.raises(BadFrame, match=r"huge\.jpg holds 7000000000000 bytes; allowed are 1073741824") as caught:
+        connect(service).predict(path)
+    assert caught.value.problem
+    assert (caught.value.problem.code, caught.value.problem.status) == ("frame_too_large", 413)
+    assert service.requests == []
+
+
 def test_silence_is_a_missed_deadline(connect: Connect) -> None:
     with pytest.raises(DeadlineExceeded):
         connect(Service(httpx.ReadTimeout("timed out"))).predict(b"bytes")

@@ -40,12 +40,14 @@ CONSOLE = Console(quiet=True)
 
 
 def mixed_frames(folder: Path) -> list[FrameToScore]:
-    """Images, a file that is none, one that is not there, a failed video, and video frames of noise."""
+    """Images, files that are none, not there or larger than any memory, a failed video, and video frames of noise."""
     noise_HWC = np.random.default_rng(1).integers(0, 256, (37, 61, 3), np.uint8)
     (folder / "notes.txt").write_text("no image")
     for number in range(10):
         (folder / f"{number}.png").write_bytes(encoded(20 * number, 10, 0, 30, 20))
-    files = ["notes.txt", *(f"{number}.png" for number in range(10)), "absent.png"]
+    with (folder / "huge.jpg").open("wb") as huge:
+        huge.truncate(7 * 1024**4)
+    files = ["notes.txt", "huge.jpg", *(f"{number}.png" for number in range(10)), "absent.png"]
     failed = FrameToScore(Place(str(folder / "cut.mp4")), 1, failure=UnreadableVideo("it is cut"))
     return [
         failed,
