@@ -6,6 +6,7 @@ out.parquet               replaced in one step when the last row is there; then 
 
 import json
 import os
+import re
 from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
@@ -114,7 +115,7 @@ def _cells(told: dict[str, Any], labels: list[str]) -> dict[str, Any]:
 
 def _entry(cells: dict[str, Any], labels: list[str]) -> dict[str, Any]:
     told = dict(zip(MODEL_MEMBERS, cells["model"].rsplit(" ", len(MODEL_MEMBERS) - 1), strict=False))
-    entry = {"name": cells["frame"], "model": dict.fromkeys(MODEL_MEMBERS) | told}
+    entry = {"name": _name(cells["frame"]), "model": dict.fromkeys(MODEL_MEMBERS) | told}
     if cells["video_frame"] is not None:
         entry |= {"video_frame": cells["video_frame"], "video_seconds": cells["video_seconds"]}
     if cells["problem"]:
@@ -127,6 +128,13 @@ def _entry(cells: dict[str, Any], labels: list[str]) -> dict[str, Any]:
 def _text(name: str) -> str:
     # Parquet's strings are UTF-8; a file's name may hold other bytes.
     return name.encode("utf-8", "surrogateescape").decode("utf-8", "backslashreplace")
+
+
+def _name(text: str) -> str:
+    """The name that `_text` has written out; where a file is called like the text, it is that one."""
+    exact = re.sub(rb"\\x([89a-f][0-9a-f])", lambda found: bytes.fromhex(found[1].decode()), text.encode())
+    name = exact.decode("utf-8", "surrogateescape")
+    return name if _text(name) == text and not os.path.lexists(text) else text
 
 
 def _require_library() -> None:

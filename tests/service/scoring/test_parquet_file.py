@@ -76,6 +76,18 @@ def test_a_finished_file_is_gone_on_with_too(tmp_path: Path) -> None:
     assert parquet.read_table(path).equals(parquet.read_table(tmp_path / "at_once.parquet"))
 
 
+def test_names_that_are_no_text_are_known_again_in_a_finished_file(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Their bytes stand in the file as \\xff; a file may also be called so, character for character."""
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "\\xfe.png").touch()
+    names = ["\udcff.png", "\\xfe.png", "gr\udcfc\udcdf.png", "\\xc3\\xa9.png"]
+    write(tmp_path / "rows.parquet", [answered(name) for name in names])
+    written = ParquetFile(tmp_path / "rows.parquet", resume=True).written
+    assert [written.covers(name) for name in names] == [True] * 4
+
+
 def test_rows_without_an_answer_are_counted_when_a_finished_file_is_gone_on_with(tmp_path: Path) -> None:
     """ROWS holds one that was refused."""
     write(tmp_path / "rows.parquet", ROWS)
