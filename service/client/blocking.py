@@ -102,7 +102,7 @@ class Client:
 
         Frames are taken from `frames` one by one, at most twice the concurrency ahead, so that neither they nor what
         becomes of them piles up. To close the generator gives up what has not been sent, and after a second also what
-        has no answer yet.
+        has no answer yet. Who is slow to give frames delays the outcomes: the next frame is waited for first.
         """
         stop = threading.Event()
 
