@@ -4,7 +4,16 @@ import asyncio
 import random
 import time
 from collections import deque
-from collections.abc import AsyncGenerator, AsyncIterable, AsyncIterator, Awaitable, Callable, Iterable, Mapping
+from collections.abc import (
+    AsyncGenerator,
+    AsyncIterable,
+    AsyncIterator,
+    Awaitable,
+    Callable,
+    Iterable,
+    Iterator,
+    Mapping,
+)
 from typing import Any, Self, TypeVar, cast, overload
 
 import httpx
@@ -107,18 +116,25 @@ class AsyncClient:
             except ClientError as error:
                 return Outcome(index, name_of(frame), error=error)
 
-        under_way = _UnderWay(order, 2 * self.concurrency)
+        under_way, source = _UnderWay(order), _each(frames)
+        coming: asyncio.Task[Frame | None] | None = None
+        index, is_over = 0, False
         try:
-            index = 0
-            async for frame in _each(frames):
-                under_way.add(asyncio.create_task(outcome(index, frame)))
-                index += 1
-                async for finished in under_way.finished():
+            while under_way.tasks or not is_over:
+                if not (coming or is_over) and len(under_way.tasks) < 2 * self.concurrency:
+                    coming = asyncio.create_task(_next(source))
+                # Whichever is first: who is slow to give frames does not keep back what became of the others.
+                await asyncio.wait([*under_way.candidates(), *filter(None, [coming])], return_when="FIRST_COMPLETED")
+                if coming and coming.done():
+                    frame, coming = coming.result(), None
+                    is_over = frame is None
+                    if frame is not None:
+                        under_way.tasks.append(asyncio.create_task(outcome(index, frame)))
+                        index += 1
+                for finished in under_way.finished():
                     yield finished
-            async for finished in under_way.finished(all_of_them=True):
-                yield finished
         finally:
-            await under_way.cancel()
+            await under_way.cancel(coming)
 
     async def model(self) -> Model:
         """The model that serves. Raises ClientError."""
@@ -182,35 +198,33 @@ class AsyncClient:
 
 
 class _UnderWay:
-    """The frames of a stream that have begun and not been told of: at most so many once `finished` has been asked."""
+    """The frames of a stream that have begun and not been told of."""
 
-    def __init__(self, order: Order, most: int) -> None:
-        self._in_order, self._most = order == "submission", most
-        self._tasks: deque[asyncio.Task[Outcome]] = deque()
+    def __init__(self, order: Order) -> None:
+        self._in_order = order == "submission"
+        self.tasks: deque[asyncio.Task[Outcome]] = deque()
 
-    def add(self, task: asyncio.Task[Outcome]) -> None:
-        self._tasks.append(task)
+    def candidates(self) -> list[asyncio.Task[Outcome]]:
+        """Those of which the next to be told is one."""
+        return list(self.tasks)[:1] if self._in_order else list(self.tasks)
 
-    async def finished(self, all_of_them: bool = False) -> AsyncIterator[Outcome]:
-        """What is done; waits until fewer than the most are left, or none."""
-        # Who only feeds frames would otherwise never let one begin.
-        await asyncio.sleep(0)
-        while self._tasks and (all_of_them or len(self._tasks) >= self._most or self._next_done()):
-            if (task := self._next_done()) is None:
-                await asyncio.wait([self._tasks[0]] if self._in_order else self._tasks, return_when="FIRST_COMPLETED")
-            else:
-                self._tasks.remove(task)
-                yield task.result()
+    def finished(self) -> Iterator[Outcome]:
+        """What is done and may be told."""
+        while task := next((task for task in self.candidates() if task.done()), None):
+            self.tasks.remove(task)
+            yield task.result()
 
-    async def cancel(self) -> None:
-        """End what is under way, and wait until it has ended."""
-        for task in self._tasks:
+    async def cancel(self, coming: asyncio.Task[Any] | None) -> None:
+        """End what is under way and the wait for a frame, and return when they have ended."""
+        tasks = [*self.tasks, *filter(None, [coming])]
+        for task in tasks:
             task.cancel()
-        await asyncio.gather(*self._tasks, return_exceptions=True)
+        await asyncio.gather(*tasks, return_exceptions=True)
 
-    def _next_done(self) -> asyncio.Task[Outcome] | None:
-        candidates = (self._tasks[0],) if self._in_order and self._tasks else self._tasks
-        return next((task for task in candidates if task.done()), None)
+
+async def _next(frames: AsyncIterator[Frame]) -> Frame | None:
+    """The next frame, None where there is no more."""
+    return await anext(frames, None)
 
 
 async def _each(frames: Frames) -> AsyncIterator[Frame]:

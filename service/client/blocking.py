@@ -5,9 +5,11 @@ import threading
 import time
 from collections import deque
 from collections.abc import Callable, Generator, Iterable, Iterator, Mapping
-from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, as_completed, wait
+from concurrent.futures import FIRST_COMPLETED, Future, as_completed, wait
 from contextlib import contextmanager
-from typing import Any, Self, TypeVar, cast, overload
+from functools import partial
+from queue import SimpleQueue
+from typing import Any, Final, Self, TypeVar, cast, overload
 
 import httpx
 
@@ -31,6 +33,9 @@ from service.client.retries import Attempts, Retries
 
 Answer = TypeVar("Answer")
 Pause = Callable[[float], object]
+
+# So long a closed stream waits for requests that are under way; they may have a minute to go.
+CLOSING_S: Final = 1.0
 
 
 class Client:
@@ -96,7 +101,8 @@ class Client:
         """The outcomes of many frames as they come, in the order in which they were given or are done.
 
         Frames are taken from `frames` one by one, at most twice the concurrency ahead, so that neither they nor what
-        becomes of them piles up. To close the generator gives up what has not been sent.
+        becomes of them piles up. To close the generator gives up what has not been sent, and after a second also what
+        has no answer yet. Who is slow to give frames delays the outcomes: the next frame is waited for first.
         """
         stop = threading.Event()
 
@@ -107,7 +113,7 @@ class Client:
                 return Outcome(index, name_of(frame), error=error)
 
         with _pool(self.concurrency, stop) as pool:
-            started = (pool.submit(outcome, index, frame) for index, frame in enumerate(frames))
+            started = (pool.submit(partial(outcome, index, frame)) for index, frame in enumerate(frames))
             yield from _outcomes(started, order, 2 * self.concurrency)
 
     def model(self) -> Model:
@@ -183,14 +189,50 @@ def _patiently(ask: Callable[[float | None], Answer], attempts: Attempts, pause:
 
 
 @contextmanager
-def _pool(threads: int, stop: threading.Event) -> Iterator[ThreadPoolExecutor]:
-    """Threads that are gone at the end of the block: what has not begun is cancelled, what waits is told to stop."""
-    pool = ThreadPoolExecutor(threads, "roadcue-client")
+def _pool(threads: int, stop: threading.Event) -> Iterator["_Pool"]:
+    """Threads that end with the block: what has not begun is left, what waits is told to stop."""
+    pool = _Pool(threads, stop)
     try:
         yield pool
     finally:
         stop.set()
-        pool.shutdown(cancel_futures=True)
+        pool.close()
+
+
+class _Pool:
+    """Threads that a process does not wait for when it ends, unlike those of concurrent.futures."""
+
+    def __init__(self, most: int, stop: threading.Event) -> None:
+        self._most, self._stop, self._threads = most, stop, list[threading.Thread]()
+        self._tasks = SimpleQueue[tuple[Future[Outcome], Callable[[], Outcome]] | None]()
+
+    def submit(self, task: Callable[[], Outcome]) -> Future[Outcome]:
+        """What the task will return, on one of the threads."""
+        future = Future[Outcome]()
+        self._tasks.put((future, task))
+        if len(self._threads) < self._most:
+            name = f"roadcue-client_{len(self._threads)}"
+            self._threads.append(threading.Thread(target=self._work, name=name, daemon=True))
+            self._threads[-1].start()
+        return future
+
+    def close(self) -> None:
+        """Let the threads end once they have done what they are at; waits for CLOSING_S at the most."""
+        end_s = time.monotonic() + CLOSING_S
+        for _ in self._threads:
+            self._tasks.put(None)
+        for thread in self._threads:
+            thread.join(max(0.0, end_s - time.monotonic()))
+
+    def _work(self) -> None:
+        while task := self._tasks.get():
+            future, run = task
+            if self._stop.is_set():
+                continue
+            try:
+                future.set_result(run())
+            except BaseException as error:  # noqa: BLE001 - it is raised where the result is asked for
+                future.set_exception(error)
 
 
 def _outcomes(started: Iterable[Future[Outcome]], order: Order, most: int) -> Iterator[Outcome]:

@@ -16,6 +16,7 @@ from service.client.results import Label, Model, Prediction, TimingMs
 from service.client.retries import Retries, retry_after_s
 
 REQUEST_ID: Final = "X-Request-ID"
+FINGERPRINT: Final = "X-Model-Fingerprint"
 USER_AGENT: Final = f"roadcue-client/{__version__}"
 # The most that a service allows unless it is set up otherwise; who has longer may just as well ask for this.
 LONGEST_TIMEOUT_MS: Final = 600_000
@@ -109,6 +110,7 @@ def prediction(response: httpx.Response, name: str) -> Prediction:
             model_version=told["model"]["version"],
             timing_ms=TimingMs(**told["timing_ms"]),
             request_id=response.headers.get(REQUEST_ID, ""),
+            model_fingerprint=response.headers.get(FINGERPRINT),
         )
     except (KeyError, TypeError, ValueError) as error:
         raise _foreign(response) from error
@@ -127,6 +129,7 @@ def model(response: httpx.Response) -> Model:
             precision=card["precision"],
             provider=card["provider"],
             card=card,
+            fingerprint=card.get("fingerprint"),
         )
     except (KeyError, TypeError) as error:
         raise _foreign(response) from error

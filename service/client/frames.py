@@ -2,7 +2,7 @@
 
 import os
 from pathlib import Path
-from typing import TypeGuard
+from typing import Final, TypeGuard
 
 from service.client.errors import BadFrame, Problem
 
@@ -11,7 +11,9 @@ Source = bytes | bytearray | memoryview | str | os.PathLike[str]
 Frame = Source | tuple[str, Source]
 """A source, or a pair of a name and a source: a tuple is always one frame."""
 
-DEFAULT_NAME = "frame"
+DEFAULT_NAME: Final = "frame"
+# The most that a service can be set up to take for a frame; a larger file would only fill the memory.
+MAX_FILE_BYTES: Final = 1024 * 1024 * 1024
 
 
 def is_frame(given: object) -> TypeGuard[Frame]:
@@ -33,14 +35,24 @@ def path_of(frame: Frame) -> Path | None:
 
 
 def read(frame: Frame) -> bytes:
-    """The encoded image. Raises BadFrame where its file cannot be read."""
+    """The encoded image. Raises BadFrame where its file cannot be read, or is larger than any service takes."""
     source = frame[1] if isinstance(frame, tuple) else frame
     if isinstance(source, bytes | bytearray | memoryview):
         return bytes(source)
+    path = Path(source)
     try:
-        return Path(source).read_bytes()
+        size = path.stat().st_size
+        if size <= MAX_FILE_BYTES:
+            return path.read_bytes()
     except (OSError, ValueError) as error:
         reason = error.strerror if isinstance(error, OSError) else error
-        detail = f"{os.fspath(source)} cannot be read: {reason}"
+        detail = f"{path} cannot be read: {reason}"
         problem = Problem("/problems/unreadable_file", "Unreadable file", 422, "unreadable_file", detail, None, {})
         raise BadFrame(detail, problem) from error
+    raise _too_large(f"{path} holds {size} bytes; allowed are {MAX_FILE_BYTES}")
+
+
+def _too_large(detail: str) -> BadFrame:
+    facts = {"limit_bytes": MAX_FILE_BYTES}
+    kind = ("/problems/frame_too_large", "Frame too large", 413, "frame_too_large")
+    return BadFrame(detail, Problem(*kind, detail, None, facts))

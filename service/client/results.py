@@ -32,7 +32,8 @@ class Prediction:
 
     `probabilities` and `thresholds` name every label in the model's order, `labels` those at or above their threshold.
     `width` and `height` are pixels, upright. `evidence_Lhw` is in [0, 1] on the network's own grid, rows from top to
-    bottom, with three decimals; None unless it was asked for.
+    bottom, with three decimals; None unless it was asked for. `model_fingerprint` tells the file that answered from
+    others of its name and version; None where the service does not say.
     """
 
     name: str
@@ -46,6 +47,7 @@ class Prediction:
     model_version: str
     timing_ms: TimingMs
     request_id: str
+    model_fingerprint: str | None = None
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -78,7 +80,10 @@ class Label:
 
 @dataclass(frozen=True, slots=True)
 class Model:
-    """The model that serves. `width` and `height` are of its input in pixels; `card` is all that /model tells."""
+    """The model that serves. `width` and `height` are of its input in pixels; `card` is all that /model tells.
+
+    `fingerprint` tells its file from others of its name and version; None where the service does not say.
+    """
 
     name: str
     version: str
@@ -88,3 +93,4 @@ class Model:
     precision: str
     provider: str
     card: Mapping[str, Any]
+    fingerprint: str | None = None

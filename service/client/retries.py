@@ -20,12 +20,15 @@ class Retries:
 
     The waits double from `first_wait_s` to `longest_wait_s`; chance takes up to half of each away. What the service
     asks for in Retry-After is waited in full, and up to `jitter` of it more, so that not everybody comes back at once.
+    With `waits_out_429` a 429 that says when to come back counts for nothing, however many follow, and the request's
+    time begins anew after the wait: for who has many frames and no hurry.
     """
 
     most: int = 6
     first_wait_s: float = 0.25
     longest_wait_s: float = 8.0
     jitter: float = 0.25
+    waits_out_429: bool = False
 
     def wait_s(self, tried: int, retry_after_s: float | None, chance: float) -> float:
         """Seconds to wait when so many tries had failed before this one; `chance` is in [0, 1).
@@ -50,8 +53,8 @@ class Attempts:
         chance: Callable[[], float] = random.random,
     ) -> None:
         self._retries, self._clock, self._chance = retries, clock, chance
-        self._end_s = None if timeout_s is None else clock() + timeout_s
-        self._tried = 0
+        self._timeout_s, self._tried = timeout_s, 0
+        self._end_s = self._end_after(0.0)
 
     @property
     def left_s(self) -> float | None:
@@ -61,12 +64,18 @@ class Attempts:
     def wait_s(self, error: ClientError) -> float:
         """Seconds to wait before the next try. Raises the error where another one is of no use or too late."""
         wait_s = self._retries.wait_s(self._tried, error.retry_after_s, self._chance())
+        if self._retries.waits_out_429 and isinstance(error, Overloaded) and error.retry_after_s is not None:
+            self._tried, self._end_s = 0, self._end_after(wait_s)
+            return wait_s
         self._tried += 1
         if not isinstance(error, WORTH_ANOTHER_TRY) or self._tried > self._retries.most:
             raise error
         if self._end_s is not None and self._clock() + wait_s >= self._end_s:
             raise error
         return wait_s
+
+    def _end_after(self, wait_s: float) -> float | None:
+        return None if self._timeout_s is None else self._clock() + wait_s + self._timeout_s
 
 
 def retry_after_s(header: str | None) -> float | None:

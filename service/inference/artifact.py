@@ -9,6 +9,7 @@
 """
 
 import base64
+import hashlib
 import json
 import math
 from dataclasses import dataclass
@@ -202,6 +203,11 @@ class Artifact:
     path: Path
     content: bytes
     metadata: ModelMetadata
+
+    @property
+    def fingerprint(self) -> str:
+        """The first 8 hex digits of the file's SHA-256: names and versions are given by people, and given twice."""
+        return hashlib.sha256(self.content).hexdigest()[:8]
 
     @classmethod
     def read(cls, path: Path) -> "Artifact":

@@ -65,14 +65,19 @@ class Session(Protocol):
 class Detector:
     """Answers frames with one model; every method may be called from any thread.
 
-    `precision_reason` says why the model runs in this precision.
+    `precision_reason` says why the model runs in this precision, `fingerprint` which file it is.
     """
 
     def __init__(
-        self, metadata: ModelMetadata, session: Session, limits: FrameLimits, precision_reason: str = ""
+        self,
+        metadata: ModelMetadata,
+        session: Session,
+        limits: FrameLimits,
+        precision_reason: str = "",
+        fingerprint: str = "",
     ) -> None:
         self.metadata, self.session, self.limits = metadata, session, limits
-        self.precision_reason = precision_reason
+        self.precision_reason, self.fingerprint = precision_reason, fingerprint
         self._height, self._width = metadata.input.height, metadata.input.width
         self.thresholds: Mapping[str, float] = {label.key: label.threshold for label in metadata.labels}
 
@@ -143,4 +148,5 @@ def load_detector(
     """A detector whose model is loaded, reproduces its self-test and is warm. Raises StartupError."""
     running = open_model(model, device, variant, threads, cuda_graphs)
     running.session.warm_up()
-    return Detector(running.artifact.metadata, running.session, limits, running.reason)
+    artifact = running.artifact
+    return Detector(artifact.metadata, running.session, limits, running.reason, artifact.fingerprint)

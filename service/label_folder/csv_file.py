@@ -30,12 +30,12 @@ class CsvFile:
         self.columns[place:place] = fresh
 
     def encoded(self) -> bytes:
-        """The file's bytes."""
+        """The file's bytes; of a folder's name that is no UTF-8, the bytes that are none are written out."""
         text = io.StringIO()
         writer = csv.DictWriter(text, self.columns, restval="", lineterminator="\n")
         writer.writeheader()
         writer.writerows(self.rows.values())
-        return text.getvalue().encode()
+        return text.getvalue().encode("utf-8", "backslashreplace")
 
 
 def read_csv(path: Path, columns: Sequence[str]) -> CsvFile:
@@ -62,7 +62,7 @@ def replace_file(path: Path, content: bytes) -> None:
             file.flush()
             os.fsync(file.fileno())  # else a power cut may leave the new name with nothing behind it
         partial.replace(path)
-    except OSError:
+    except BaseException:
         partial.unlink(missing_ok=True)
         raise
 

@@ -2,7 +2,8 @@
 
 import hashlib
 import re
-from collections.abc import Iterable
+from bisect import insort
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Final, Literal
 
@@ -42,12 +43,18 @@ class Bounds:
 
 
 class Intake:
-    """Takes frames in one by one, in memory; `write` then changes the folder."""
+    """Takes frames in one by one, in memory; `write` then changes the folder.
+
+    What the folder holds is counted once, however many frames come.
+    """
 
     def __init__(self, tables: Tables, bounds: Bounds) -> None:
         self._tables, self._bounds = tables, bounds
         self._new: dict[str, bytes] = {}
         self._gone: list[str] = []
+        held = [image for image in tables.scores.rows if image in tables.entries.rows]
+        self._count, self._bytes = len(held), sum(map(self._bytes_of, held))
+        self._removable: list[tuple[float, str]] | None = None
 
     def take(self, frame: UncertainFrame) -> Outcome:
         """What becomes of the frame."""
@@ -69,7 +76,7 @@ class Intake:
             self._write_images()
             self._forget_unlisted()
             self._tables.write()
-        except OSError:
+        except BaseException:
             for image in self._new:
                 (self._tables.folder / image).unlink(missing_ok=True)
             raise
@@ -94,7 +101,9 @@ class Intake:
         # Chosen for being hard, so no fair sample: nothing is chosen by them or calibrated on them.
         about = {"split": "fit", "group": frame.group, "source": source, "licence": frame.licence}
         self._tables.entries.rows[image] = {IMAGE: image, **about}
-        self._tables.scores.rows[image] = _score_row(image, frame)
+        self._score(image, frame)
+        if self._removable is not None:
+            insort(self._removable, (self._distance_of(image) or 0.0, image))
         if image in self._gone:
             self._gone.remove(image)  # its file is still there
         else:
@@ -102,36 +111,48 @@ class Intake:
 
     def _score_again(self, image: str, frame: UncertainFrame) -> None:
         """The newest scores count while nobody has answered: a model trained again may keep its name and version."""
-        if self._unanswered(image):
-            self._tables.know(frame.probabilities)
-            self._tables.scores.rows[image] = _score_row(image, frame)
+        if self._tables.is_answered(image):
+            return
+        self._tables.know(frame.probabilities)
+        if image in self._tables.scores.rows:
+            self._count, self._bytes = self._count - 1, self._bytes - self._bytes_of(image)
+        self._score(image, frame)
+        self._removable = None
+
+    def _score(self, image: str, frame: UncertainFrame) -> None:
+        self._tables.scores.rows[image] = _score_row(image, frame)
+        self._count, self._bytes = self._count + 1, self._bytes + self._bytes_of(image)
 
     def _leaving(self, frame: UncertainFrame) -> list[str] | None:
         """What has to go for a frame, the least uncertain first; None where that makes no room."""
-        kept = [image for image in self._tables.scores.rows if image in self._tables.entries.rows]
-        count, size = len(kept) + 1, self._held_bytes(kept) + len(frame.data)
+        count, size = self._count + 1, self._bytes + len(frame.data)
         leaving: list[str] = []
-        for image in self._less_uncertain(kept, frame.distance) if not self._fits(count, size) else []:
+        while not self._fits(count, size):
+            image = self._least_uncertain(len(leaving), frame.distance)
+            if image is None:
+                return None
             leaving.append(image)
             count, size = count - 1, size - self._bytes_of(image)
-            if self._fits(count, size):
-                break
-        return leaving if self._fits(count, size) else None
+        return leaving
 
     def _fits(self, count: int, size: int) -> bool:
         return count <= self._bounds.frames and size <= self._bounds.frame_bytes
 
-    def _held_bytes(self, images: Iterable[str]) -> int:
-        return sum(self._bytes_of(image) for image in images)
+    def _least_uncertain(self, place: int, distance: float) -> str | None:
+        """Of the frames that may go the one at `place` from the least uncertain, if it is farther than `distance`."""
+        if self._removable is None:
+            self._removable = sorted(self._found_removable())
+        if place >= len(self._removable):
+            return None
+        far, image = self._removable[-1 - place]
+        return image if far > distance else None
 
-    def _less_uncertain(self, images: Iterable[str], distance: float) -> list[str]:
-        """Unanswered frames that we kept and that are farther from a threshold than `distance`, the farthest first."""
-        found = {image: far for image in images if (far := self._distance_of(image)) is not None and far > distance}
-        removable = [image for image in found if _OURS.fullmatch(image) and self._unanswered(image)]
-        return sorted(removable, key=found.__getitem__, reverse=True)
-
-    def _unanswered(self, image: str) -> bool:
-        return not any(self._tables.listed(image).answers.values())
+    def _found_removable(self) -> Iterator[tuple[float, str]]:
+        """Unanswered frames that we kept, with their distance from a threshold."""
+        for image in self._tables.scores.rows:
+            ours = image in self._tables.entries.rows and _OURS.fullmatch(image)
+            if ours and (far := self._distance_of(image)) is not None and not self._tables.is_answered(image):
+                yield far, image
 
     def _distance_of(self, image: str) -> float | None:
         return number(self._tables.scores.rows[image].get("distance"))
@@ -140,6 +161,9 @@ class Intake:
         return int(number(self._tables.scores.rows[image].get("bytes")) or 0)
 
     def _drop(self, image: str) -> None:
+        self._count, self._bytes = self._count - 1, self._bytes - self._bytes_of(image)
+        if self._removable is not None:
+            self._removable.remove((self._distance_of(image) or 0.0, image))
         del self._tables.entries.rows[image], self._tables.scores.rows[image]
         if self._new.pop(image, None) is None:
             self._gone.append(image)

@@ -9,6 +9,7 @@ import threading
 import time
 from collections import Counter
 from collections.abc import Callable, Sequence
+from concurrent.futures import Future
 from dataclasses import dataclass
 from typing import Final
 
@@ -22,6 +23,8 @@ logger = logging.getLogger(__name__)
 
 # Bytes of frames that may wait to be written: some hundreds of photographs.
 MAX_WAITING_BYTES: Final = 64 * 1024 * 1024
+
+Waiting = tuple[UncertainFrame, Future[Outcome]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,7 +63,7 @@ class FrameKeeper:
         self.on_outcome: Callable[[Outcome], None] = lambda _: None
         self._detector, self._margin, self._bounds, self._licence = detector, margin, bounds, licence
         self._pace, self._told = pace, ""
-        self._waiting: list[UncertainFrame] = []
+        self._waiting: list[Waiting] = []
         self._held_bytes, self._closed = 0, False
         self._changed, self._ended = threading.Condition(), threading.Event()
         self._thread = threading.Thread(target=self._serve, name="frame-keeper", daemon=True)
@@ -70,24 +73,32 @@ class FrameKeeper:
         """Whether a frame with this detection is one to keep."""
         return bool(self._near(detection))
 
-    def offer(self, data: bytes, detection: Detection, group: str, *, wait: bool = False) -> None:
-        """Keep the frame if it is uncertain. Without `wait` it is dropped and counted when too much waits already."""
+    def offer(self, data: bytes, detection: Detection, group: str, *, wait: bool = False) -> Future[Outcome] | None:
+        """Keep the frame if it is uncertain; tells what becomes of it, None where it is not.
+
+        Without `wait` it is dropped and counted when too much waits already.
+        """
         near = self._near(detection)
         if not near:
-            return
+            return None
         model = self._detector.metadata
         frame = UncertainFrame(
             data, dict(detection.probabilities), near, model.name, model.version, group, self._licence
         )
-        if not self._queued(frame, wait):
+        outcome = Future[Outcome]()
+        if not self._queued((frame, outcome), wait):
             self._count(["dropped"])
+            outcome.set_result("dropped")
+        return outcome
 
     def fail(self, error: Exception, frames: int) -> None:
         """Count frames that could not be kept, and say why."""
         # A full disk stays full for hours: what repeats itself is told once and counted.
         if str(error) != self._told:
-            fields = {"folder": str(self.folder.path), "reason": str(error), "frames": frames}
-            logger.warning("uncertain frames are not kept", extra=fields)
+            folder, reason = str(self.folder.path), str(error)
+            # Commands show no fields.
+            fields = {"folder": folder, "reason": reason, "frames": frames}
+            logger.warning("uncertain frames are not kept in %s: %s", folder, reason, extra=fields)
         self.failure = error
         self._told = str(error)
         self._count(["failed"] * frames)
@@ -103,13 +114,14 @@ class FrameKeeper:
     def _near(self, detection: Detection) -> dict[str, float]:
         return near_labels(detection.probabilities, self._detector.thresholds, self._margin)
 
-    def _queued(self, frame: UncertainFrame, wait: bool) -> bool:
+    def _queued(self, waiting: Waiting, wait: bool) -> bool:
+        frame, _ = waiting
         with self._changed:
             while wait and not self._has_room(frame):
                 self._changed.wait()
             if self._closed or not self._has_room(frame):
                 return False
-            self._waiting.append(frame)
+            self._waiting.append(waiting)
             self._held_bytes += len(frame.data)
             self._changed.notify_all()
             return True
@@ -123,11 +135,11 @@ class FrameKeeper:
             self._keep(batch)
             took_s = time.thread_time() - started_s
             with self._changed:
-                self._held_bytes -= sum(len(frame.data) for frame in batch)
+                self._held_bytes -= sum(len(frame.data) for frame, _ in batch)
                 self._changed.notify_all()
             self._ended.wait(max(self._pace.pause_s, took_s / self._pace.cpu_share - took_s))
 
-    def _next_batch(self) -> list[UncertainFrame]:
+    def _next_batch(self) -> list[Waiting]:
         """Everything that waits, at least one frame; nothing once it is closed and written."""
         with self._changed:
             while not self._waiting and not self._closed:
@@ -135,15 +147,19 @@ class FrameKeeper:
             batch, self._waiting = self._waiting, []
             return batch
 
-    def _keep(self, batch: Sequence[UncertainFrame]) -> None:
+    def _keep(self, batch: Sequence[Waiting]) -> None:
+        outcomes: Sequence[Outcome] = ["failed"] * len(batch)
         try:
-            self._count(self.folder.keep(batch, self._bounds))
+            outcomes = self.folder.keep([frame for frame, _ in batch], self._bounds)
+            self._count(outcomes)
             self._told = ""
         except (OSError, LabelFolderError) as error:
             self.fail(error, len(batch))
         except Exception as error:
             logger.exception("keeping uncertain frames failed unexpectedly")
             self.fail(error, len(batch))
+        for (_, told), outcome in zip(batch, outcomes, strict=True):
+            told.set_result(outcome)
 
     def _count(self, outcomes: Sequence[Outcome]) -> None:
         with self._changed:

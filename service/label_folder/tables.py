@@ -71,6 +71,11 @@ class Tables:
             distance=number(scores.get("distance")),
         )
 
+    def is_answered(self, image: str) -> bool:
+        """Whether a person has answered any label of the frame, if only that it cannot be told."""
+        row, undecided = self.entries.rows[image], self._undecided(image)
+        return any(row.get(label) or label in undecided for label in self.labels)
+
     def refuse_unlisted(self, image: str, label: str) -> None:
         if image not in self.entries.rows:
             raise UnlistedFrame(f"{LABELS} has no row for {image!r} any more; skip it", image=image)

@@ -1,27 +1,33 @@
 """Uncertain frames among scored files, kept for a person to label."""
 
 import shlex
-from collections.abc import Iterator
+from collections import deque
+from collections.abc import Iterable, Iterator
+from concurrent.futures import Future
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import Final
 
 import simplejpeg
 from rich.console import Console
 
-from service.errors import UncertainFramesLost, UnreadableFile
+from service.errors import FrameError, UncertainFramesLost
+from service.label_folder.intake import Outcome
 from service.label_folder.keeper import FrameKeeper
 from service.scoring.rows import Row
 
 # A person who labels a video's frame shall see no difference.
 JPEG_QUALITY: Final = 95
+# So many rows wait for the disk, and what waits is written together; they are held without their frames.
+ROWS_BEHIND: Final = 1000
 
 
 @contextmanager
 def kept(keeper: FrameKeeper | None, console: Console) -> Iterator[None]:
     """Writes what the keeper still holds, however the block ends, and says what became of the uncertain frames.
 
-    Raises UncertainFramesLost where some could not be kept.
+    Raises UncertainFramesLost where some could not be read again.
     """
     try:
         yield
@@ -33,18 +39,41 @@ def kept(keeper: FrameKeeper | None, console: Console) -> Iterator[None]:
         _say(keeper, console)
 
 
-def offer(keeper: FrameKeeper, row: Row, group: str | None) -> None:
-    """Keep the frame if it is uncertain; without a `group` it belongs to its folder, or to its video."""
+def once_kept(rows: Iterable[Row], keeper: FrameKeeper, group: str | None) -> Iterator[Row]:
+    """The rows in order, each once its frame is kept or need not be: a row says that nothing is left to do.
+
+    Without a `group` a frame belongs to its folder, or to its video. Raises UncertainFramesLost.
+    """
+    behind: deque[tuple[Row, Future[Outcome] | None]] = deque()
+    for row in rows:
+        outcome = _offered(keeper, row, group)
+        behind.append((replace(row, frame=replace(row.frame, frame_HWC=None), detection=None), outcome))
+        while behind and (len(behind) > ROWS_BEHIND or (outcome := behind[0][1]) is None or outcome.done()):
+            yield _settled(*behind.popleft(), keeper)
+    while behind:
+        yield _settled(*behind.popleft(), keeper)
+
+
+def _offered(keeper: FrameKeeper, row: Row, group: str | None) -> Future[Outcome] | None:
     if row.detection is None or not keeper.is_near(row.detection):
-        return
+        return None
     try:
         data = _bytes_of(row)
-    except UnreadableFile as error:
+    except FrameError as error:
         keeper.fail(error, frames=1)
-    else:
-        path = Path(row.place.path).resolve()
-        own = path.parent if row.place.video_frame is None else path
-        keeper.offer(data, row.detection, group or str(own), wait=True)
+        return None
+    path = Path(row.place.path).resolve()
+    own = path.parent if row.place.video_frame is None else path
+    return keeper.offer(data, row.detection, group or str(own), wait=True)
+
+
+def _settled(row: Row, outcome: Future[Outcome] | None, keeper: FrameKeeper) -> Row:
+    if outcome and outcome.result() in ("failed", "dropped"):
+        raise UncertainFramesLost(
+            f"{row.place}: uncertain frames cannot be kept in {keeper.folder.path}: {keeper.failure}. What has its row "
+            "stays; --resume goes on"
+        )
+    return row
 
 
 def _bytes_of(row: Row) -> bytes:

@@ -17,7 +17,7 @@ from service.inference.frame_queue import Completed
 from service.inference.scheduling import FrameScheduler, open_scheduler
 from service.inference.tuning import default_plan
 from service.plan_choice import cpus_per_process, is_on_gpu, pins_of
-from service.scoring.keeping import kept, offer
+from service.scoring.keeping import kept, once_kept
 from service.scoring.rows import Answer, FrameToScore, Keep, ModelFacts, Row, keep_nothing
 from service.settings import Settings
 from service.web.problems import problem
@@ -46,7 +46,7 @@ def local_scorer(
     console.print(said, markup=False, highlight=False, soft_wrap=True)
     plan = default_plan(cpus_per_process(settings), is_on_gpu(detector), pins_of(settings, detector))
     with kept(keeper, console):
-        yield LocalScorer(detector, plan), partial(offer, keeper, group=group) if keeper else keep_nothing
+        yield LocalScorer(detector, plan), partial(once_kept, keeper=keeper, group=group) if keeper else keep_nothing
 
 
 class LocalScorer:
@@ -58,9 +58,10 @@ class LocalScorer:
 
     @property
     def model(self) -> ModelFacts:
-        metadata = self._detector.metadata
+        detector, metadata = self._detector, self._detector.metadata
         titles = {label.key: label.title for label in metadata.labels}
-        return ModelFacts(metadata.name, metadata.version, dict(self._detector.thresholds), titles)
+        about = (metadata.name, metadata.version, metadata.precision, detector.fingerprint)
+        return ModelFacts(*about, dict(detector.thresholds), titles)
 
     def rows(self, frames: Iterable[FrameToScore]) -> Generator[Row, None, None]:
         """What became of each frame, in order, computed while the next ones are read."""

@@ -6,6 +6,7 @@ out.parquet               replaced in one step when the last row is there; then 
 
 import json
 import os
+import re
 from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
@@ -14,7 +15,7 @@ from service.errors import OutputUnusable
 from service.scoring.resuming import WrittenRows
 from service.scoring.row_file import RowFile
 from service.scoring.row_formats import AFTER_LABELS, BEFORE_LABELS, JsonLinesRows, columns, json_text
-from service.scoring.rows import ModelFacts, Row
+from service.scoring.rows import MODEL_MEMBERS, ModelFacts, Row, model_text
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -107,14 +108,14 @@ def _schema(labels: list[str]) -> "pa.Schema":
 def _cells(told: dict[str, Any], labels: list[str]) -> dict[str, Any]:
     cells = {name: told.get(name) for name in ("video_frame", "video_seconds", "width", "height", "labels")}
     problem = told.get("problem", {})
-    cells |= {"frame": _text(told["name"]), "model": f"{told['model']['name']} {told['model']['version']}"}
+    cells |= {"frame": _text(told["name"]), "model": model_text(told["model"])}
     cells |= {"problem": problem.get("code"), "detail": problem.get("detail") and _text(problem["detail"])}
     return cells | {label: told.get("probabilities", {}).get(label) for label in labels}
 
 
 def _entry(cells: dict[str, Any], labels: list[str]) -> dict[str, Any]:
-    name, _, version = cells["model"].rpartition(" ")
-    entry = {"name": cells["frame"], "model": {"name": name, "version": version}}
+    told = dict(zip(MODEL_MEMBERS, cells["model"].rsplit(" ", len(MODEL_MEMBERS) - 1), strict=False))
+    entry = {"name": _name(cells["frame"]), "model": dict.fromkeys(MODEL_MEMBERS) | told}
     if cells["video_frame"] is not None:
         entry |= {"video_frame": cells["video_frame"], "video_seconds": cells["video_seconds"]}
     if cells["problem"]:
@@ -127,6 +128,13 @@ def _entry(cells: dict[str, Any], labels: list[str]) -> dict[str, Any]:
 def _text(name: str) -> str:
     # Parquet's strings are UTF-8; a file's name may hold other bytes.
     return name.encode("utf-8", "surrogateescape").decode("utf-8", "backslashreplace")
+
+
+def _name(text: str) -> str:
+    """The name that `_text` has written out; where a file is called like the text, it is that one."""
+    exact = re.sub(rb"\\x([89a-f][0-9a-f])", lambda found: bytes.fromhex(found[1].decode()), text.encode())
+    name = exact.decode("utf-8", "surrogateescape")
+    return name if _text(name) == text and not os.path.lexists(text) else text
 
 
 def _require_library() -> None:

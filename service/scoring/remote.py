@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 from rich.console import Console
 
-from service.client import BadFrame, Client, ClientError, Frame, Model, Outcome, Prediction, Problem
+from service.client import BadFrame, Client, ClientError, Frame, Model, Outcome, Prediction, Problem, Retries
 from service.errors import ServiceUnusable
 from service.inference.decoding import resize
 from service.scoring.rows import Answer, FrameToScore, Keep, ModelFacts, Row, keep_nothing
@@ -27,7 +27,7 @@ TOO_LARGE = "request_too_large"
 def remote_scorer(url: str, console: Console) -> Iterator[tuple["RemoteScorer", Keep]]:
     """A scorer that sends frames to the service at `url`. Raises ServiceUnusable."""
     try:
-        client = Client(url)
+        client = Client(url, retries=Retries(waits_out_429=True))
     except ValueError as error:
         raise ServiceUnusable(str(error)) from error
     with client:
@@ -50,7 +50,8 @@ class RemoteScorer:
     def model(self) -> ModelFacts:
         thresholds = {label.key: label.threshold for label in self._model.labels}
         titles = {label.key: label.title for label in self._model.labels}
-        return ModelFacts(self._model.name, self._model.version, thresholds, titles)
+        about = (self._model.name, self._model.version, self._model.precision, self._model.fingerprint)
+        return ModelFacts(*about, thresholds, titles)
 
     def rows(self, frames: Iterable[FrameToScore]) -> Generator[Row, None, None]:
         """What became of each frame, in order. Raises ServiceUnusable for what is no fault of the frame."""
@@ -92,8 +93,9 @@ class RemoteScorer:
         return f". It is the timeout of this client: start the service with --max-timeout-ms {least_ms} or more"
 
     def _answer(self, frame: FrameToScore, prediction: Prediction) -> Answer:
-        model = f"{prediction.model_name} {prediction.model_version}"
-        if model != str(self.model):
+        answering = (prediction.model_name, prediction.model_version, prediction.model_fingerprint)
+        if answering != (self._model.name, self._model.version, self._model.fingerprint):
+            model = " ".join(filter(None, answering))
             raise ServiceUnusable(f"the service has changed its model from {self.model} to {model}; begin anew")
         sizes = (prediction.width, prediction.height)
         width, height = sizes if frame.frame_HWC is None else frame.frame_HWC.shape[1::-1]

@@ -1,4 +1,4 @@
-"""Which frames have their row in an output already: 8 bytes are held for each file, however many there are."""
+"""Which frames have their row in an output already: 9 bytes are held for each file, however many there are."""
 
 from array import array
 from collections.abc import Iterable
@@ -25,33 +25,44 @@ class WrittenRow:
 class WrittenRows:
     """The files that the rows of an output are about; `failed` counts the rows without an answer.
 
-    Rows stand in the order of the files, so of a video that is not the last one every frame has its row.
+    Rows stand in the order of the files, so of a video that is not the last one every frame has its row. A file that is
+    listed several times has its rows as often.
     """
 
     def __init__(self, rows: Iterable[WrittenRow] = ()) -> None:
         self.count, self.failed, self.last = 0, 0, WrittenRow("", None, "")
         marks = array("Q")
         for row in rows:
-            if self.count == 0 or row.path != self.last.path:
+            if self.count == 0 or not _goes_on(self.last, row):
                 marks.append(_mark(row.path))
             self.last = row
             self.count += 1
             self.failed += row.failed
         self._marks = np.sort(np.frombuffer(marks, np.uint64)) if marks else np.empty(0, np.uint64)
+        self._passed = np.zeros(len(marks), np.bool_)
+        self._unfinished = None if self.last.video_frame is None else self.last.path
 
     def covers(self, path: str) -> bool:
-        """Whether all rows of a file are there."""
-        if self.last_frame_of(path) >= 0 or not self.count:
-            return False
+        """Whether all rows of a file are there; to be asked once each time that the file is listed."""
         mark = np.uint64(_mark(path))
-        place = int(np.searchsorted(self._marks, mark))
-        return place < len(self._marks) and bool(self._marks[place] == mark)
+        first, end = np.searchsorted(self._marks, mark), np.searchsorted(self._marks, mark, "right")
+        free = first + np.count_nonzero(self._passed[first:end])
+        if free == end:
+            self._unfinished = None if path == self._unfinished else self._unfinished
+            return False
+        self._passed[free] = True
+        return bool(free < end - 1) or self.last_frame_of(path) < 0
 
     def last_frame_of(self, path: str) -> int:
         """The number of the last frame that is there of a video whose rows may be incomplete, else -1."""
-        if path != self.last.path or self.last.video_frame is None:
-            return -1
-        return self.last.video_frame
+        return -1 if path != self._unfinished or self.last.video_frame is None else self.last.video_frame
+
+
+def _goes_on(last: WrittenRow, row: WrittenRow) -> bool:
+    """Whether two rows, one after the other, are about the same video as it was listed once."""
+    if row.path != last.path or last.video_frame is None:
+        return False
+    return row.video_frame is None or row.video_frame > last.video_frame
 
 
 def _mark(path: str) -> int:

@@ -9,7 +9,7 @@ from typing import Any, BinaryIO, Final, Protocol
 
 from service.errors import OutputUnusable
 from service.scoring.resuming import WrittenRow
-from service.scoring.rows import Answer, ModelFacts, Row
+from service.scoring.rows import Answer, ModelFacts, Row, model_text
 
 BEFORE_LABELS: Final = ("frame", "video_frame", "video_seconds", "width", "height")
 AFTER_LABELS: Final = ("labels", "model", "problem", "detail")
@@ -63,7 +63,7 @@ class JsonLinesRows:
         return b""
 
     def line(self, row: Row, model: ModelFacts) -> bytes:
-        told = entry(row) | {"model": {"name": model.name, "version": model.version}}
+        told = entry(row) | {"model": model.members}
         return (json_text(told) + "\n").encode()
 
     def written(self, stream: BinaryIO, name: str) -> Iterator[WrittenRow]:
@@ -73,8 +73,8 @@ class JsonLinesRows:
             end_byte += len(line)
             try:
                 told = json.loads(line)
-                model = f"{told['model']['name']} {told['model']['version']}"
-                row = WrittenRow(told["name"], told.get("video_frame"), model, end_byte, "problem" in told)
+                model, failed = model_text(told["model"]), "problem" in told
+                row = WrittenRow(told["name"], told.get("video_frame"), model, end_byte, failed)
             except (ValueError, KeyError, TypeError) as error:
                 # A row that is cut is no JSON: what is JSON without a line's end, and no row, is somebody else's.
                 if isinstance(error, ValueError) and not is_whole:

@@ -1,15 +1,19 @@
 """One frame on its way: where it comes from, what it holds, and what it turned out to show."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, Final, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
-from service.errors import FrameError, UnreadableFile
+from service.errors import FrameError, FrameTooLarge, UnreadableFile
 from service.inference.detector import Detection
+
+# The most that a service can be set up to take for a frame; a larger file would only fill the memory.
+MAX_FILE_BYTES: Final = 1024 * 1024 * 1024
+MODEL_MEMBERS: Final = ("name", "version", "precision", "fingerprint")
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,12 +44,18 @@ class FrameToScore:
     failure: FrameError | None = None
 
     def read(self) -> bytes:
-        """The file's bytes. Raises UnreadableFile."""
+        """The file's bytes. Raises UnreadableFile, and FrameTooLarge for what would only fill the memory."""
+        path = Path(self.place.path)
         try:
-            return Path(self.place.path).read_bytes()
+            size = path.stat().st_size
+            if size <= MAX_FILE_BYTES:
+                return path.read_bytes()
         except (OSError, ValueError) as error:
             reason = error.strerror if isinstance(error, OSError) else error
             raise UnreadableFile(f"{self.place.path} cannot be read: {reason}") from error
+        raise FrameTooLarge(
+            f"{self.place.path} holds {size} bytes; allowed are {MAX_FILE_BYTES}", limit_bytes=MAX_FILE_BYTES
+        )
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,23 +90,44 @@ class Row:
 
 @dataclass(frozen=True, slots=True)
 class ModelFacts:
-    """Who answers: thresholds and titles by label, both in the model's order."""
+    """Who answers: thresholds and titles by label, both in the model's order.
+
+    `fingerprint` tells its file from others of its name and version; None where a service does not say.
+    """
 
     name: str
     version: str
+    precision: str
+    fingerprint: str | None
     thresholds: Mapping[str, float]
     titles: Mapping[str, str]
 
+    @property
+    def members(self) -> dict[str, str | None]:
+        """What tells it from other models."""
+        return {name: getattr(self, name) for name in MODEL_MEMBERS}
+
     def __str__(self) -> str:
-        return f"{self.name} {self.version}"
+        return model_text(self.members)
 
 
-Keep = Callable[[Row], None]
-"""Called with every row, for who wants the frame for more than its row."""
+def model_text(members: Mapping[str, str | None]) -> str:
+    """A model in one cell of a table; an earlier version told its name and version alone.
+
+    >>> model_text({"name": "street", "version": "1.0.0", "precision": "int8", "fingerprint": "3f2a91c0"})
+    'street 1.0.0 int8 3f2a91c0'
+    """
+    told = {**dict.fromkeys(MODEL_MEMBERS[2:]), **members}
+    return " ".join(member for name in MODEL_MEMBERS if (member := told[name]))
 
 
-def keep_nothing(_: Row) -> None:
+Keep = Callable[[Iterable[Row]], Iterable[Row]]
+"""Passes rows on in their order, for who wants the frame for more than its row: each once its frame is not needed."""
+
+
+def keep_nothing(rows: Iterable[Row]) -> Iterable[Row]:
     """For who wants rows alone."""
+    return rows
 
 
 class Writer(Protocol):

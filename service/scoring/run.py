@@ -46,16 +46,15 @@ def score(
     progress: ScoringProgress,
     keep: Keep = keep_nothing,
 ) -> Tally:
-    """Write a row for each frame as it is scored. Ctrl-C ends it with what is written whole."""
+    """Write a row for each frame as it is scored and kept. Ctrl-C ends it with what is written whole."""
     tally = Tally()
     writer.begin(scorer.model)
     try:
         with Interruption() as interruption, progress, closing(scorer.rows(frames)) as rows:
-            for row in rows:
+            for row in keep(rows):
                 with interruption.held_back():
                     writer.write(row)
                     tally.count(row)
-                    keep(row)
                 progress.advance(row)
     except KeyboardInterrupt:
         tally.stopped = True

@@ -146,8 +146,7 @@ def _reply(
     entries = [
         _entry(request, frame.name, outcome, with_evidence) for frame, outcome in zip(frames, outcomes, strict=True)
     ]
-    detector = serving.detector
-    return predict_reply(detector.metadata, detector.thresholds, entries, timing_ms)
+    return predict_reply(serving.detector, entries, timing_ms)
 
 
 def _entry(request: Request, name: str, outcome: Outcome, with_evidence: bool) -> dict[str, Any]:

@@ -18,6 +18,8 @@ from service.inference.tuning import Execution
 from service.web.lifecycle import Lifecycle, Stage
 
 EVIDENCE_DECIMALS = 3
+# Which file answered: another one may have its name and version.
+FINGERPRINT = b"x-model-fingerprint"
 _COMPACT = json.JSONEncoder(ensure_ascii=False, check_circular=False, allow_nan=False, separators=(",", ":"))
 
 Probability = Annotated[float, Field(ge=0, le=1)]
@@ -184,6 +186,7 @@ class ModelCard(Document):
     version: str
     precision: str = Field(description="Of the file that runs: float32, int8 or float16")
     precision_reason: str = Field(description="Why it is this one of the model's files")
+    fingerprint: str = Field(description="First 8 hex digits of the SHA-256 of the file that runs")
     labels: tuple[Label, ...]
     input: InputSpec
     evidence_grid: tuple[int, int]
@@ -222,25 +225,22 @@ def evidence_of(evidence_Lhw: NDArray[np.float32], labels: list[str]) -> dict[st
 class JsonReply(Response):
     """200 and a JSON object, with no more ado."""
 
-    def __init__(self, content: bytes) -> None:
+    def __init__(self, content: bytes, *more_headers: tuple[bytes, bytes]) -> None:
         self.body, self.status_code, self.background = content, 200, None
-        self.raw_headers = [(b"content-length", b"%d" % len(content)), (b"content-type", b"application/json")]
+        headers = (b"content-length", b"%d" % len(content)), (b"content-type", b"application/json")
+        self.raw_headers = [*headers, *more_headers]
 
 
-def predict_reply(
-    metadata: ModelMetadata,
-    thresholds: Mapping[str, float],
-    frames: Sequence[Mapping[str, Any]],
-    timing_ms: Mapping[str, float],
-) -> JsonReply:
+def predict_reply(detector: Detector, frames: Sequence[Mapping[str, Any]], timing_ms: Mapping[str, float]) -> JsonReply:
     """A PredictReply; made of plain members, as to check the own answer costs more than to write it."""
+    metadata = detector.metadata
     reply = {
         "model": {"name": metadata.name, "version": metadata.version},
-        "thresholds": thresholds,
+        "thresholds": detector.thresholds,
         "frames": frames,
         "timing_ms": timing_ms,
     }
-    return JsonReply(_COMPACT.encode(reply).encode())
+    return JsonReply(_COMPACT.encode(reply).encode(), (FINGERPRINT, detector.fingerprint.encode()))
 
 
 def health_of(lifecycle: Lifecycle) -> Health:
@@ -270,6 +270,7 @@ def model_card(detector: Detector, execution: Execution) -> ModelCard:
     return ModelCard(
         **told,
         precision_reason=detector.precision_reason,
+        fingerprint=detector.fingerprint,
         provider=session.provider,
         fallback_reason=session.fallback_reason,
         execution=execution,

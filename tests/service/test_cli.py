@@ -1,5 +1,7 @@
 """The command line as a whole: its subcommands, their flags, its errors."""
 
+import os
+import shlex
 import subprocess
 import sys
 from importlib import import_module
@@ -14,6 +16,7 @@ from service.cli import SUBCOMMANDS, main, roadcue
 from service.commands.serve import command as serve
 from service.settings import Settings, flag_name
 from tests.service.command_process import interrupted_while_reading
+from tests.service.conftest import encoded
 from tests.service.flag_help import flags, numbers, without_default, without_help, without_unit
 
 UNITS = ("-seconds", "-ms", "-bytes", "-pixels", "-frames")
@@ -123,3 +126,33 @@ def test_ctrl_c_ends_a_command_with_code_130(model: Path, tmp_path: Path) -> Non
 def test_unknown_commands_and_flags_end_with_code_2() -> None:
     assert CliRunner().invoke(roadcue, ["predicted"]).exit_code == 2
     assert CliRunner().invoke(roadcue, ["serve", "--prot", "1"]).exit_code == 2
+
+
+@pytest.mark.parametrize("unbuffered", ["", "1"])
+@pytest.mark.parametrize("arguments", [["predict", "{image}", "--format", "csv"], ["predict", "{image}"], ["inspect"]])
+@pytest.mark.parametrize(("redirection", "reason"), [("> /dev/full", "No space left on device"), (">&-", "Bad file")])
+def test_standard_output_that_takes_nothing_is_one_line_and_code_1(
+    model: Path, tmp_path: Path, arguments: list[str], unbuffered: str, redirection: str, reason: str
+) -> None:
+    """A full disk, and a stream that the shell has closed; not a reader who has left, who wants to hear no more."""
+    if not Path("/dev/full").exists():
+        pytest.skip("needs /dev/full")
+    (tmp_path / "a.png").write_bytes(encoded(1, 0, 0))
+    words = [word.format(image=tmp_path / "a.png") for word in arguments]
+    words += [str(model)] if words == ["inspect"] else ["--model", str(model), "--device", "cpu"]
+    command = f"{shlex.join([sys.executable, '-m', 'service', *words])} {redirection}"
+    environment = {**os.environ, "PYTHONUNBUFFERED": unbuffered}
+    ended = subprocess.run(command, shell=True, capture_output=True, text=True, env=environment, timeout=60)
+    assert ended.returncode == 1
+    said = [line for line in ended.stderr.splitlines() if "CPUExecutionProvider" not in line]
+    assert len(said) == 1, ended.stderr
+    assert said[0].startswith(f"Error: standard output cannot be written: {reason}")
+
+
+def test_a_closed_standard_output_is_no_matter_to_who_writes_a_file(model: Path, tmp_path: Path) -> None:
+    (tmp_path / "a.png").write_bytes(encoded(1, 0, 0))
+    flags = ["--model", str(model), "--device", "cpu", "--output", str(tmp_path / "rows.csv")]
+    words = [sys.executable, "-m", "service", "predict", str(tmp_path / "a.png"), *flags]
+    ended = subprocess.run(f"{shlex.join(words)} >&-", shell=True, capture_output=True, text=True, timeout=60)
+    assert ended.returncode == 0, ended.stderr
+    assert len((tmp_path / "rows.csv").read_text().splitlines()) == 2

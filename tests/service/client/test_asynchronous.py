@@ -10,6 +10,7 @@ import httpx
 import pytest
 
 from service.client import AsyncClient, BadFrame, NotReady, Overloaded, Unreachable
+from service.client.results import Order
 from tests.service.client.answers import FakeTime, Service, answer, refusal
 from tests.service.conftest import wait_until
 
@@ -149,6 +150,28 @@ async def test_outcomes_come_as_they_are_done_where_that_is_wanted(connect: Conn
         assert (await anext(stream)).name == "2"
         second_told.set()
         assert [outcome.name async for outcome in stream] == ["1"]
+
+
+@pytest.mark.parametrize("order", ["submission", "completion"])
+async def test_outcomes_are_told_while_the_next_frame_is_waited_for(connect: Connect, order: Order) -> None:
+    """The camera gives its second frame only once the outcome of the first has been told."""
+    first_told, is_closed = asyncio.Event(), asyncio.Event()
+
+    async def camera() -> AsyncIterator[tuple[str, bytes]]:
+        yield "1", b"bytes"
+        await first_told.wait()
+        yield "2", b"bytes"
+        try:
+            await asyncio.Event().wait()
+        finally:
+            is_closed.set()
+
+    stream = connect(Service(lambda _: answer())).stream(camera(), order=order)
+    async with asyncio.timeout(30), aclosing(stream) as told:
+        assert (await anext(told)).name == "1"
+        first_told.set()
+        assert (await anext(told)).name == "2"
+    assert is_closed.is_set()
 
 
 async def test_closing_a_stream_cancels_what_is_under_way(connect: Connect) -> None:

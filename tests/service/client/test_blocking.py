@@ -151,6 +151,25 @@ def test_wait_that_would_pass_the_deadline_is_not_begun(connect: Connect, time_:
     assert (len(service.requests), time_.sleeps) == (2, [3.0])
 
 
+def test_429_is_waited_out_where_that_is_wanted_however_often_it_comes(connect: Connect, time_: FakeTime) -> None:
+    """Fifty waits of 3 s are far beyond the six tries and the 5 s of a frame; each try has its whole time."""
+    service = Service(*[refusal(429, "queue_full", "3")] * 50, answer())
+    client = connect(service, timeout_s=5, retries=Retries(waits_out_429=True))
+    assert client.predict(b"bytes").labels == ("red",)
+    assert time_.sleeps == [3.0] * 50
+    assert {request.headers["x-timeout-ms"] for request in service.requests} == {"5000"}
+
+
+@pytest.mark.parametrize(("status", "after"), [(429, None), (503, "1")])
+def test_what_is_no_429_that_says_when_to_come_back_is_tried_as_often_as_ever(
+    connect: Connect, status: int, after: str | None
+) -> None:
+    service = Service(*[refusal(429, "queue_full", "3")] * 9, refusal(status, "queue_full", after))
+    with pytest.raises((Overloaded, NotReady)):
+        connect(service, retries=Retries(most=2, waits_out_429=True)).predict(b"bytes")
+    assert len(service.requests) == 9 + 3
+
+
 @pytest.mark.parametrize(
     ("header", "expected_s"),
     [("7", 7), (" 7", 7), (None, None), ("soon", None), ("-1", None), ("Wed, 21 Oct 2015 07:28:00 GMT", 0)],
@@ -177,6 +196,18 @@ def test_service_that_stays_busy_is_left_alone_after_the_most_retries(connect: C
     with pytest.raises(NotReady):
         connect(service, retries=Retries(most=2)).predict(b"bytes")
     assert len(service.requests) == 3
+
+
+def test_a_file_that_no_service_takes_is_not_read(connect: Connect, tmp_path: Path) -> None:
+    """7 TB take no place on the disk, but would take it in memory; a service can be set up for 1 GiB."""
+    path, service = tmp_path / "huge.jpg", Service(answer())
+    with path.open("wb") as file:
+        file.truncate(7 * 10**12)
+    with pytest.raises(BadFrame, match=r"huge\.jpg holds 7000000000000 bytes; allowed are 1073741824") as caught:
+        connect(service).predict(path)
+    assert caught.value.problem
+    assert (caught.value.problem.code, caught.value.problem.status) == ("frame_too_large", 413)
+    assert service.requests == []
 
 
 def test_silence_is_a_missed_deadline(connect: Connect) -> None:

@@ -1,6 +1,7 @@
 """Many frames at once with the client that waits."""
 
 import threading
+import time
 from collections.abc import Callable, Iterator
 
 import httpx
@@ -126,6 +127,32 @@ def test_closed_stream_wakes_who_waits_for_another_try() -> None:
             list(client.stream(frames()))
     assert given.is_set()
     assert not [thread for thread in threading.enumerate() if thread.name.startswith("roadcue-client")]
+
+
+def test_closed_stream_does_not_wait_for_a_service_that_hangs() -> None:
+    """The one request would have a minute; what it still says is nobody's."""
+    asked, answered = threading.Event(), threading.Event()
+
+    def hang(_: httpx.Request) -> httpx.Response:
+        asked.set()
+        assert answered.wait(60)
+        return answer()
+
+    def frames() -> Iterator[bytes]:
+        yield b"bytes"
+        assert asked.wait(30)
+        raise KeyboardInterrupt
+
+    with Client("http://service", transport=httpx.MockTransport(Service(hang)), concurrency=2) as client:
+        began_s = time.monotonic()
+        with pytest.raises(KeyboardInterrupt):
+            list(client.stream(frames()))
+        assert time.monotonic() - began_s < 30
+        (left,) = [thread for thread in threading.enumerate() if thread.name.startswith("roadcue-client")]
+        assert left.daemon
+        answered.set()
+        left.join(30)
+        assert not left.is_alive()
 
 
 def test_failure_of_who_gives_the_frames_comes_through(connect: Connect) -> None:

@@ -171,21 +171,26 @@ def test_margin_most_and_group_are_honoured(model: Path, tmp_path: Path) -> None
     assert sorted(float(row["red"]) for row in scores) == pytest.approx([0.4, 0.6], abs=0.01)
 
 
-def test_frames_that_cannot_be_kept_fail_the_command_and_not_its_results(
-    model: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+def test_a_frame_that_cannot_be_kept_ends_it_before_its_row_and_is_kept_when_it_is_gone_on_with(
+    model: Path, tmp_path: Path
 ) -> None:
+    """A row would say that the frame is done, and no later run would offer it again."""
+
     def full(path: Path, content: bytes) -> None:
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr("service.label_folder.intake.replace_file", full)
-    frames, kept = near_and_far(tmp_path / "frames"), tmp_path / "kept"
-    with pytest.raises(SystemExit) as ended:
-        main(["predict", "--model", str(model), "--device", "cpu", "--uncertain", str(kept), str(frames)])
-    told = capsys.readouterr()
-    assert ended.value.code == 1
-    assert f"Error: uncertain frames that could not be kept in {kept}: 3 (" in told.err
-    assert "No space left on device" in told.err
-    assert len(json.loads(told.out)["frames"]) == 5
+    frames, kept, output = near_and_far(tmp_path / "frames"), tmp_path / "kept", tmp_path / "rows.csv"
+    arguments = [frames / "a" / "2.png", frames, "--uncertain", kept, "--output", output]
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("service.label_folder.intake.replace_file", full)
+        result = predict(model, *arguments)
+    assert result.exit_code == 1
+    said = f"{frames / 'a' / '1.png'}: uncertain frames cannot be kept in {kept}: [Errno 28] No space left on device"
+    assert f"Error: {said}" in result.stderr
+    assert [row["frame"] for row in csv.DictReader(output.read_text().splitlines())] == [str(frames / "a" / "2.png")]
+    assert predict(model, *arguments, "--resume").exit_code == 0
+    assert len(output.read_text().splitlines()) == 6
+    assert len(rows(kept)) == 2
 
 
 def test_a_folder_for_uncertain_frames_that_cannot_be_used_is_one_line_and_code_1(

@@ -7,13 +7,17 @@ import shlex
 import signal
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Callable, Iterator
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 import pytest
 
+from tests.service.command_process import started
 from tests.service.conftest import encoded
+from tests.service.scoring.test_remote import CARD
 
 LIMIT_S = 60.0
 FRAMES = 12
@@ -58,7 +62,7 @@ def wait_for_rows(output: Path, rows: int) -> None:
 
 def said(process: "subprocess.Popen[bytes]") -> tuple[int, str, str]:
     out, err = process.communicate(timeout=LIMIT_S)
-    return process.returncode, out.decode(), err.decode()
+    return process.returncode, (out or b"").decode(), err.decode()
 
 
 @pytest.mark.parametrize("suffix", ["csv", "jsonl", "parquet"])
@@ -115,6 +119,45 @@ def test_ctrl_c_leaves_whole_rows_and_says_how_to_go_on(
     done = subprocess.run([sys.executable, "-m", "service", *following[1:]], input=b"", capture_output=True)
     assert done.returncode == 0, done.stderr
     assert sorted(frames_of(output)) == [str(path) for path in sorted(frames.iterdir())]
+
+
+def test_ctrl_c_ends_it_while_the_service_hangs(frames: Path, tmp_path: Path) -> None:
+    """At once, and not when the requests under way have had their minute; their frames have no row."""
+    output = tmp_path / "rows.csv"
+    with ThreadingHTTPServer(("127.0.0.1", 0), Hanging) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        process = started("service", "predict", frames, "--url", f"http://127.0.0.1:{server.server_port}", "-o", output)
+        assert Hanging.asked.wait(LIMIT_S)
+        began_s = time.monotonic()
+        process.send_signal(signal.SIGINT)
+        code, _, err = said(process)
+        assert time.monotonic() - began_s < 20
+        Hanging.over.set()
+        server.shutdown()
+    assert code == 130, err
+    assert "Stopped after 0 rows. Go on with: roadcue predict" in err
+    assert "Traceback" not in err
+    assert len(output.read_text().splitlines()) == 1
+
+
+class Hanging(BaseHTTPRequestHandler):
+    """Tells its model, and answers no frame."""
+
+    asked, over = threading.Event(), threading.Event()
+
+    def do_GET(self) -> None:
+        content = json.dumps(CARD).encode()
+        self.send_response(200)
+        self.send_header("Content-Length", str(len(content)))
+        self.end_headers()
+        self.wfile.write(content)
+
+    def do_POST(self) -> None:
+        self.asked.set()
+        self.over.wait(2 * LIMIT_S)
+
+    def log_message(self, *_: object) -> None:
+        pass
 
 
 def test_ctrl_c_closes_the_document_on_standard_output(

@@ -17,6 +17,12 @@ def test_what_is_written_is_read_back(tmp_path: Path) -> None:
     assert read_csv(tmp_path / "labels.csv", ()).rows == {row["image"]: row}
 
 
+def test_bytes_that_are_no_text_are_written_out(tmp_path: Path) -> None:
+    """Python has the byte ff of a folder's name as the surrogate dcff."""
+    file = CsvFile(["image", "group"], {"a.jpg": {"image": "a.jpg", "group": os.fsdecode(b"drive \xff")}})
+    assert file.encoded() == b"image,group\na.jpg,drive \\udcff\n"
+
+
 def test_what_is_not_there_is_empty_with_the_columns_asked_for(tmp_path: Path) -> None:
     assert read_csv(tmp_path / "labels.csv", ["image", "split"]) == CsvFile(["image", "split"])
 

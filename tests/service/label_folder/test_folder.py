@@ -13,7 +13,7 @@ from model_training.sources import csv_table
 from model_training.sources.problems import Problems
 from service.errors import AnsweredElsewhere, LabelFolderBusy, UnlistedFrame, UnreadableLabelTable
 from service.label_folder.folder import LabelFolder
-from service.label_folder.intake import Bounds
+from service.label_folder.intake import Bounds, Intake
 from tests.conftest import REPOSITORY
 from tests.service.label_folder.frames import ROOMY, contents, edited, rows, uncertain, write
 
@@ -100,6 +100,29 @@ def test_a_frame_that_goes_and_comes_again_in_one_batch_keeps_its_image(folder: 
     assert folder.keep([uncertain("b", 0.5), uncertain("a", 0.1)], one) == ["kept", "kept"]
     assert contents(folder.path) == {"a"}
     assert len(list((folder.path / "images").iterdir())) == 1
+
+
+def test_what_a_full_folder_holds_is_counted_once_for_a_batch(
+    folder: LabelFolder, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """100 rows at the start; then each of 20 frames has its own, and the one that has to go for it, twice."""
+    full = Bounds(100, 1_000_000)
+    folder.keep([uncertain(f"old {number}", 0.5 + number / 1000) for number in range(100)], full)
+    looked_at: list[str] = []
+    bytes_of = Intake._bytes_of
+    monkeypatch.setattr(Intake, "_bytes_of", lambda self, image: looked_at.append(image) or bytes_of(self, image))
+    folder.keep([uncertain(f"new {number}", 0.4 + number / 1000) for number in range(20)], full)
+    assert contents(folder.path) == {f"old {number}" for number in range(80)} | {f"new {n}" for n in range(20)}
+    assert len(looked_at) <= 100 + 20 * 3
+
+
+def test_frames_that_came_and_were_scored_again_in_a_batch_are_counted_too(folder: LabelFolder) -> None:
+    """With room for three: `c` goes for `d`, then `a`, of which the newer scores are sure, and then `d`."""
+    three = Bounds(3, 10_000)
+    folder.keep([uncertain("a", 0.1), uncertain("b", 0.2), uncertain("c", 0.3)], three)
+    batch = [uncertain("d", 0.25), uncertain("a", 0.9), uncertain("e", 0.21), uncertain("f", 0.22)]
+    assert folder.keep(batch, three) == ["kept", "known", "kept", "kept"]
+    assert contents(folder.path) == {"b", "e", "f"}
 
 
 def test_bytes_are_bounded_too(folder: LabelFolder) -> None:
@@ -242,6 +265,25 @@ def test_a_change_that_fails_leaves_no_image_without_a_row(
         folder.keep([uncertain("b")], ROOMY)
     assert [path.read_bytes()[3:] for path in (folder.path / "images").iterdir()] == [b"a"]
     assert contents(folder.path) == {"a"}
+
+
+def test_a_change_that_fails_for_any_reason_leaves_no_image_without_a_row(
+    folder: LabelFolder, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(_: object) -> None:
+        raise ZeroDivisionError("unforeseen")
+
+    monkeypatch.setattr("service.label_folder.tables.Tables.write", fail)
+    with pytest.raises(ZeroDivisionError):
+        folder.keep([uncertain("a")], ROOMY)
+    assert list((folder.path / "images").iterdir()) == []
+
+
+def test_a_group_that_is_no_text_keeps_no_other_frame_out(folder: LabelFolder) -> None:
+    """A folder's name may be any bytes, and frames are written together."""
+    frames = [uncertain("a", group="drive 1"), uncertain("b", group="\udcff")]
+    assert folder.keep(frames, ROOMY) == ["kept", "kept"]
+    assert [row["group"] for row in rows(folder.path)] == ["drive 1", "\\udcff"]
 
 
 def test_scores_of_a_row_that_a_person_took_out_go_and_the_frame_may_come_again(folder: LabelFolder) -> None:

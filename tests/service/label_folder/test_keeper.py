@@ -104,6 +104,25 @@ def test_what_has_no_room_in_memory_is_dropped_and_counted(
     assert keeper.outcomes == {"kept": 2, "dropped": 2}
 
 
+def test_each_frame_is_told_of_once_it_is_settled(folder: GatedFolder, keeper: FrameKeeper) -> None:
+    """A frame that is far from every threshold has nothing to wait for."""
+    told = [keeper.offer(frame(number), detection(red), "drive") for number, red in ((0, 0.5), (0, 0.5), (1, 0.9))]
+    first, again, far = told
+    assert first
+    assert again
+    assert far is None
+    assert not first.done()
+    folder.gate.set()
+    assert (first.result(30), again.result(30)) == ("kept", "known")
+    folder.failure = OSError(28, "No space left on device")
+    failed = keeper.offer(frame(2), detection(0.5), "drive")
+    keeper.close()
+    dropped = keeper.offer(frame(3), detection(0.5), "drive")
+    assert failed
+    assert dropped
+    assert (failed.result(30), dropped.result(30)) == ("failed", "dropped")
+
+
 def test_who_waits_loses_nothing(folder: GatedFolder, keeper: FrameKeeper, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(keeper_module, "MAX_WAITING_BYTES", 10)
     folder.gate.set()
@@ -131,7 +150,7 @@ def test_a_failure_is_counted_told_once_and_over_when_it_is_over(
             wait_for(lambda number=number: keeper.outcomes["failed"] == number + 1)  # type: ignore[misc]
     assert keeper.failure is failure
     assert [record.message for record in caplog.records if record.levelno == logging.WARNING] == [
-        "uncertain frames are not kept"
+        f"uncertain frames are not kept in {folder.path}: {failure}"
     ]
     folder.failure = None
     keeper.offer(frame(2), detection(0.5), "drive")

@@ -2,7 +2,8 @@
 
 from service.scoring.rows import Answer, FrameToScore, ModelFacts, Place, Row
 
-MODEL = ModelFacts("tiny", "0.0.1", {"red": 0.5, "green": 0.5}, {"red": "red", "green": "green"})
+ABOUT = ("tiny", "0.0.1", "float32", "3f2a91c0")
+MODEL = ModelFacts(*ABOUT, {"red": 0.5, "green": 0.5}, {"red": "red", "green": "green"})
 PROBLEM = {"type": "/problems/damaged_image", "title": "Damaged image", "status": 422, "code": "damaged_image"}
 
 

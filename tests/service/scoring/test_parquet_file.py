@@ -11,7 +11,7 @@ from pyarrow import parquet
 from service.errors import OutputUnusable
 from service.scoring.parquet_file import ParquetFile, rows_path
 from service.scoring.rows import ModelFacts, Row
-from tests.service.scoring.made_rows import MODEL, answered, refused
+from tests.service.scoring.made_rows import ABOUT, MODEL, answered, refused
 
 ROWS = [answered("a.png"), answered("b.mkv", 0.25, video_frame=12), refused("\udcff.png")]
 
@@ -51,7 +51,7 @@ def test_rows_stand_as_they_were_scored(tmp_path: Path) -> None:
     assert (video["video_frame"], video["video_seconds"], video["labels"]) == (12, 1.2, [])
     assert (refusal["problem"], refusal["detail"], refusal["red"]) == ("damaged_image", "it is cut", None)
     assert refusal["frame"] == "\\xff.png"
-    assert {row["model"] for row in (image, video, refusal)} == {"tiny 0.0.1"}
+    assert {row["model"] for row in (image, video, refusal)} == {"tiny 0.0.1 float32 3f2a91c0"}
 
 
 def test_only_the_file_is_left(tmp_path: Path) -> None:
@@ -74,6 +74,18 @@ def test_a_finished_file_is_gone_on_with_too(tmp_path: Path) -> None:
     assert write(path, [answered("new.png", 0.125)], resume=True).written.count == 3
     write(tmp_path / "at_once.parquet", [*ROWS, answered("new.png", 0.125)])
     assert parquet.read_table(path).equals(parquet.read_table(tmp_path / "at_once.parquet"))
+
+
+def test_names_that_are_no_text_are_known_again_in_a_finished_file(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Their bytes stand in the file as \\xff; a file may also be called so, character for character."""
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "\\xfe.png").touch()
+    names = ["\udcff.png", "\\xfe.png", "gr\udcfc\udcdf.png", "\\xc3\\xa9.png"]
+    write(tmp_path / "rows.parquet", [answered(name) for name in names])
+    written = ParquetFile(tmp_path / "rows.parquet", resume=True).written
+    assert [written.covers(name) for name in names] == [True] * 4
 
 
 def test_rows_without_an_answer_are_counted_when_a_finished_file_is_gone_on_with(tmp_path: Path) -> None:
@@ -111,4 +123,4 @@ def test_without_the_library_the_message_says_what_to_install(tmp_path: Path, mo
 def test_a_label_called_like_a_column_is_refused_before_anything_is_computed(tmp_path: Path) -> None:
     file = ParquetFile(tmp_path / "rows.parquet", resume=False)
     with pytest.raises(OutputUnusable, match="have the names of other columns"):
-        file.begin(ModelFacts("tiny", "1", {"detail": 0.5}, {"detail": "detail"}))
+        file.begin(ModelFacts(*ABOUT, {"detail": 0.5}, {"detail": "detail"}))

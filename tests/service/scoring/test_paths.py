@@ -93,6 +93,31 @@ def test_a_folder_that_cannot_be_read_has_its_line(here: Path, monkeypatch: pyte
     assert told["b.png"] is None
 
 
+def test_a_link_that_cannot_be_followed_costs_its_own_row_and_no_others(here: Path) -> None:
+    """A ring of links is an error where one asks what it is, a link to nothing is none: both are told by their name."""
+    (here / "a" / "ring.jpg").symlink_to("ring.jpg")
+    (here / "a" / "gone.png").symlink_to("absent.png")
+    told = {file.path: file.failure for file in listed_files(["a"])}
+    assert list(told) == ["a/10.JPG", "a/2.jpg", "a/film.MP4", "a/gone.png", "a/ring.jpg", "a/z/1.webp"]
+    assert str(told["a/ring.jpg"]) == "a/ring.jpg cannot be read: Too many levels of symbolic links"
+    assert [path for path, failure in told.items() if failure] == ["a/ring.jpg"]
+
+
+def test_links_to_folders_are_entered_where_they_are_named_and_not_on_the_way(here: Path) -> None:
+    """A link upwards would never end."""
+    (here / "a" / "up").symlink_to("..")
+    (here / "a" / "link").symlink_to("../c.png")
+    (here / "a" / "b.png").symlink_to("../b.png")
+    inside = ["a/10.JPG", "a/2.jpg", "a/b.png", "a/film.MP4", "a/z/1.webp"]
+    assert names("a") == inside
+    assert names("a", "a/link") == names("a", "a/link/d.jpeg") == [*inside, "a/link/d.jpeg"]
+    assert names("a/link", "a", "a/link/d.jpeg") == ["a/link/d.jpeg", *inside]
+
+
+def test_what_lies_beside_an_earlier_folder_is_no_part_of_it(here: Path) -> None:
+    assert names("a/z", "a/z/../2.jpg") == ["a/z/1.webp", "a/z/../2.jpg"]
+
+
 def test_a_folder_is_listed_no_further_than_it_is_read(here: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Millions of files do not wait in memory: what lies behind the first one has not been looked at."""
     looked_at: list[str] = []

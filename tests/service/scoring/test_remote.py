@@ -1,6 +1,10 @@
 """Frames scored by a running service: the same rows as here, in order, and an end that can be gone on with."""
 
+import hashlib
+import json
+import threading
 from collections.abc import Callable
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 import httpx
@@ -36,12 +40,14 @@ CONSOLE = Console(quiet=True)
 
 
 def mixed_frames(folder: Path) -> list[FrameToScore]:
-    """Images, a file that is none, one that is not there, a failed video, and video frames of noise."""
+    """Images, files that are none, not there or larger than any memory, a failed video, and video frames of noise."""
     noise_HWC = np.random.default_rng(1).integers(0, 256, (37, 61, 3), np.uint8)
     (folder / "notes.txt").write_text("no image")
     for number in range(10):
         (folder / f"{number}.png").write_bytes(encoded(20 * number, 10, 0, 30, 20))
-    files = ["notes.txt", *(f"{number}.png" for number in range(10)), "absent.png"]
+    with (folder / "huge.jpg").open("wb") as huge:
+        huge.truncate(7 * 1024**4)
+    files = ["notes.txt", "huge.jpg", *(f"{number}.png" for number in range(10)), "absent.png"]
     failed = FrameToScore(Place(str(folder / "cut.mp4")), 1, failure=UnreadableVideo("it is cut"))
     return [
         failed,
@@ -60,8 +66,10 @@ def test_rows_are_those_of_the_model_here(
     with remote_scorer(url, CONSOLE) as (remote, _):
         there = list(remote.rows(frames))
         assert remote.model.thresholds == {"red": 0.5, "green": 0.5}
-        assert str(remote.model) == "tiny 0.0.1"
-    here = list(LocalScorer(load_detector(model, "cpu", 1, FrameLimits()), ExecutionPlan(1)).rows(frames))
+    local = LocalScorer(load_detector(model, "cpu", 1, FrameLimits()), ExecutionPlan(1))
+    assert remote.model == local.model
+    assert str(remote.model) == f"tiny 0.0.1 float32 {hashlib.sha256(model.read_bytes()).hexdigest()[:8]}"
+    here = list(local.rows(frames))
     assert [row.place for row in there] == [frame.place for frame in frames]
     for one, other in zip(there, here, strict=True):
         if isinstance(other.outcome, Answer):
@@ -72,31 +80,35 @@ def test_rows_are_those_of_the_model_here(
             assert one.outcome["detail"] == other.outcome["detail"]
 
 
+FILE = "3f2a91c0"
+CARD = {
+    "name": "tiny",
+    "version": "0.0.1",
+    "precision": "float32",
+    "fingerprint": FILE,
+    "provider": "CPUExecutionProvider",
+    "labels": [{"key": "red", "title": "red", "threshold": 0.5}],
+    "input": {"height": 8, "width": 12},
+}
+
+
 def scorer(answer: Callable[[httpx.Request], httpx.Response], tries: int = 1) -> RemoteScorer:
     """A scorer whose service is `answer`; it asks so many times for a frame."""
-    card = {
-        "name": "tiny",
-        "version": "0.0.1",
-        "precision": "float32",
-        "provider": "CPUExecutionProvider",
-        "labels": [{"key": "red", "title": "red", "threshold": 0.5}],
-        "input": {"height": 8, "width": 12},
-    }
 
     def reply(request: httpx.Request) -> httpx.Response:
-        return httpx.Response(200, json=card) if request.url.path == "/model" else answer(request)
+        return httpx.Response(200, json=CARD) if request.url.path == "/model" else answer(request)
 
     transport, retries = httpx.MockTransport(reply), Retries(most=tries - 1)
     client = Client(transport=transport, retries=retries, concurrency=1, sleep=lambda _: None)
     return RemoteScorer(client, client.model())
 
 
-def reply_of(version: str) -> httpx.Response:
+def reply_of(version: str, fingerprint: str = FILE) -> httpx.Response:
     frame = {"name": "frame", "width": 3, "height": 2, "probabilities": {"red": 0.75}, "labels": ["red"]}
     timing = {"decode": 0.0, "queue": 0.0, "inference": 0.0, "total": 0.0}
     model = {"name": "tiny", "version": version}
     body = {"model": model, "thresholds": {"red": 0.5}, "frames": [frame], "timing_ms": timing}
-    return httpx.Response(200, json=body, headers={"X-Request-ID": "1"})
+    return httpx.Response(200, json=body, headers={"X-Request-ID": "1", "X-Model-Fingerprint": fingerprint})
 
 
 def refusal(error: Exception) -> httpx.Response:
@@ -177,10 +189,56 @@ def test_a_busy_service_is_asked_again_before_it_ends(images: list[FrameToScore]
     assert [type(row.outcome) for row in rows] == [Answer, Answer]
 
 
+class FullAtFirst(BaseHTTPRequestHandler):
+    """Refuses ten times, politely, before it answers."""
+
+    refused = 0
+
+    def do_GET(self) -> None:
+        self._reply(200, CARD)
+
+    def do_POST(self) -> None:
+        self.rfile.read(int(self.headers["Content-Length"]))
+        type(self).refused += 1
+        told = reply_of("0.0.1") if self.refused > 10 else refusal(QueueFull("full"))
+        self._reply(told.status_code, json.loads(told.content))
+
+    def log_message(self, *_: object) -> None:
+        pass
+
+    def _reply(self, status: int, document: object) -> None:
+        content = json.dumps(document).encode()
+        self.send_response(status)
+        for name, value in (("Content-Length", str(len(content))), ("Retry-After", "0"), ("X-Model-Fingerprint", FILE)):
+            self.send_header(name, value)
+        self.end_headers()
+        self.wfile.write(content)
+
+
+def test_a_service_that_is_full_is_waited_for_as_long_as_it_says_when_to_come_back(images: list[FrameToScore]) -> None:
+    """Seven tries are what a single frame has; thousands of frames have no hurry."""
+    with ThreadingHTTPServer(("127.0.0.1", 0), FullAtFirst) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        with remote_scorer(f"http://127.0.0.1:{server.server_port}", CONSOLE) as (remote, _):
+            (row,) = remote.rows(images[:1])
+        server.shutdown()
+    assert isinstance(row.outcome, Answer)
+    assert FullAtFirst.refused == 11
+
+
 def test_a_model_that_changes_meanwhile_ends_it(images: list[FrameToScore]) -> None:
     """Rows of two models in one file would be told apart by nobody."""
     rows = scorer(lambda _: reply_of("0.0.2")).rows(images)
-    with pytest.raises(ServiceUnusable, match=r"from tiny 0\.0\.1 to tiny 0\.0\.2"):
+    with pytest.raises(ServiceUnusable, match=r"from tiny 0\.0\.1 float32 3f2a91c0 to tiny 0\.0\.2 3f2a91c0"):
+        next(rows)
+
+
+def test_another_file_of_the_same_name_and_version_ends_it(images: list[FrameToScore]) -> None:
+    """The service was started again meanwhile, with a model that was trained again."""
+    replies = iter([reply_of("0.0.1"), reply_of("0.0.1", fingerprint="00000000")])
+    rows = scorer(lambda _: next(replies)).rows(images)
+    assert isinstance(next(rows).outcome, Answer)
+    with pytest.raises(ServiceUnusable, match=r"from tiny 0\.0\.1 float32 3f2a91c0 to tiny 0\.0\.1 00000000"):
         next(rows)
 
 

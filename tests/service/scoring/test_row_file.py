@@ -3,6 +3,7 @@
 import io
 import json
 import os
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -11,7 +12,7 @@ from service.errors import OutputUnusable
 from service.scoring.row_file import RowFile, RowStream
 from service.scoring.row_formats import CsvRows, JsonLinesRows, RowFormat
 from service.scoring.rows import ModelFacts, Row
-from tests.service.scoring.made_rows import MODEL, answered, refused
+from tests.service.scoring.made_rows import ABOUT, MODEL, answered, refused
 
 FORMATS = [CsvRows(), JsonLinesRows()]
 # Names that a format could stumble over.
@@ -37,9 +38,9 @@ def test_csv_has_a_column_for_each_label() -> None:
     writer.end()
     assert stream.getvalue().decode() == (
         "frame,video_frame,video_seconds,width,height,red,green,labels,model,problem,detail\n"
-        "a.png,,,30,20,0.75,0.25,red,tiny 0.0.1,,\n"
-        "b.mkv,12,1.2,30,20,0.25,0.25,,tiny 0.0.1,,\n"
-        'c.png,,,,,,,,tiny 0.0.1,damaged_image,"says ""no"", twice"\n'
+        "a.png,,,30,20,0.75,0.25,red,tiny 0.0.1 float32 3f2a91c0,,\n"
+        "b.mkv,12,1.2,30,20,0.25,0.25,,tiny 0.0.1 float32 3f2a91c0,,\n"
+        'c.png,,,,,,,,tiny 0.0.1 float32 3f2a91c0,damaged_image,"says ""no"", twice"\n'
     )
 
 
@@ -58,7 +59,7 @@ def test_json_lines_hold_an_entry_of_the_services_reply_and_the_model() -> None:
         "height": 20,
         "probabilities": {"red": 0.75, "green": 0.25},
         "labels": ["red"],
-        "model": {"name": "tiny", "version": "0.0.1"},
+        "model": {"name": "tiny", "version": "0.0.1", "precision": "float32", "fingerprint": "3f2a91c0"},
     }
     assert image["problem"]["code"] == "damaged_image"
     assert image.keys() == {"name", "problem", "model"}
@@ -105,10 +106,30 @@ def test_rows_of_another_model_are_not_gone_on_with(tmp_path: Path, form: RowFor
     path = tmp_path / "rows"
     write(path, form, [answered("a.png")])
     before = path.read_bytes()
-    newer = ModelFacts("tiny", "0.0.2", MODEL.thresholds, MODEL.titles)
-    with pytest.raises(OutputUnusable, match=r"rows of tiny 0\.0\.1 .* than tiny 0\.0\.2; .* --overwrite"):
+    newer = ModelFacts("tiny", "0.0.2", "float32", "00000000", MODEL.thresholds, MODEL.titles)
+    with pytest.raises(OutputUnusable, match=r"rows of tiny 0\.0\.1 .* than tiny 0\.0\.2 .*; .* --overwrite"):
         write(path, form, [], resume=True, model=newer)
     assert path.read_bytes() == before
+
+
+@pytest.mark.parametrize("form", FORMATS)
+@pytest.mark.parametrize("changes", [{"fingerprint": "00000000"}, {"precision": "int8", "fingerprint": "11111111"}])
+def test_rows_of_another_file_of_the_same_name_and_version_are_not_gone_on_with(
+    tmp_path: Path, form: RowFormat, changes: dict[str, str]
+) -> None:
+    """`roadcue-train export` calls every file street 1.0.0 unless it is told otherwise."""
+    path = tmp_path / "rows"
+    write(path, form, [answered("a.png")])
+    with pytest.raises(OutputUnusable, match=r"holds rows of tiny 0\.0\.1 float32 3f2a91c0 with"):
+        write(path, form, [], resume=True, model=replace(MODEL, **changes))
+
+
+def test_rows_that_do_not_tell_the_file_of_their_model_are_not_gone_on_with(tmp_path: Path) -> None:
+    """As those of earlier versions, and of a service that does not tell."""
+    path = tmp_path / "rows"
+    path.write_text('{"name": "a.png", "model": {"name": "tiny", "version": "0.0.1"}}\n')
+    with pytest.raises(OutputUnusable, match=r"holds rows of tiny 0\.0\.1 with"):
+        write(path, JsonLinesRows(), [], resume=True)
 
 
 @pytest.mark.parametrize(
@@ -187,6 +208,6 @@ def test_a_folder_that_is_not_there_is_told_in_one_line(tmp_path: Path) -> None:
 
 
 def test_a_label_called_like_a_column_is_refused(tmp_path: Path) -> None:
-    model = ModelFacts("tiny", "1", {"width": 0.5}, {"width": "width"})
+    model = ModelFacts(*ABOUT, {"width": 0.5}, {"width": "width"})
     with pytest.raises(OutputUnusable, match=r"labels \['width'\] have the names of other columns"):
         write(tmp_path / "rows.csv", CsvRows(), [], model=model)

@@ -1,5 +1,8 @@
 """GET /model."""
 
+import hashlib
+from pathlib import Path
+
 import httpx
 import pytest
 
@@ -8,7 +11,13 @@ from tests.service.conftest import OpenClient
 pytestmark = pytest.mark.anyio
 
 
-async def test_model_card_tells_all_but_the_self_test(client: httpx.AsyncClient) -> None:
+@pytest.fixture
+def fingerprint(model: Path) -> str:
+    """What `sha256sum tiny.onnx` begins with."""
+    return hashlib.sha256(model.read_bytes()).hexdigest()[:8]
+
+
+async def test_model_card_tells_all_but_the_self_test(client: httpx.AsyncClient, fingerprint: str) -> None:
     card = (await client.get("/model")).json()
     assert (card["name"], card["version"], card["precision"], card["licence"]) == (
         "tiny",
@@ -24,6 +33,7 @@ async def test_model_card_tells_all_but_the_self_test(client: httpx.AsyncClient)
     assert card["evidence_grid"] == [2, 3]
     assert card["precision_reason"].startswith("auto takes float32: tiny.int8.onnx")
     assert card["provider"] == "CPUExecutionProvider"
+    assert card["fingerprint"] == fingerprint
     assert card["figures"] == []
     assert "self_test" not in card
 

@@ -43,6 +43,7 @@ async def test_one_file_is_answered_by_the_contract(client: httpx.AsyncClient) -
     timing = body.pop("timing_ms")
     assert reply.status_code == 200
     assert reply.headers["content-type"] == "application/json"
+    assert reply.headers["x-model-fingerprint"] == (await client.get("/model")).json()["fingerprint"]
     assert body == {
         "model": {"name": "tiny", "version": "0.0.1"},
         "thresholds": {"red": 0.5, "green": 0.5},
