@@ -2,12 +2,15 @@
 
 import json
 import shutil
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 from click.testing import CliRunner, Result
 
 from model_training.cli import main
+from model_training.comparison.costs import FrameTimes, frame_times
+from model_training.comparison.plan import Plan, Setting
 from tests.model_training.painted_frames import write_painted_frames
 
 SETTINGS = ("validation=0.2", "calibration=0.2", "precision=float32")
@@ -32,6 +35,21 @@ def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = write_painted_frames(tmp_path_factory.mktemp("compare") / "data")
     (folder / "data.toml").write_text('labels = ["red", "green"]\n[[sources]]\nformat = "table"\npath = "."\n')
     return folder / "data.toml"
+
+
+@pytest.fixture(scope="module", autouse=True)
+def timed_once() -> Iterator[None]:
+    """Spares all comparisons but the first the seconds in which networks are written and timed: all are alike."""
+    known: dict[Setting, FrameTimes] = {}
+
+    def timed(plan: Plan, setting: Setting) -> FrameTimes:
+        if setting not in known:
+            known[setting] = frame_times(plan, setting)
+        return known[setting]
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("model_training.commands.compare.frame_times", timed)
+        yield
 
 
 @pytest.fixture(scope="module")
