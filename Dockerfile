@@ -1,5 +1,5 @@
-# Build:  docker build -t roadcue .                               (CPU)
-#         docker build -t roadcue --build-arg LIBRARIES=cuda .    (NVIDIA GPU)
+# Build:  docker build -t roadcue:cpu .                                (CPU; make image)
+#         docker build -t roadcue:cuda --build-arg LIBRARIES=cuda .    (NVIDIA GPU)
 FROM python:3.11-slim-bookworm AS build
 WORKDIR /source
 RUN python -m venv --without-pip /opt/roadcue

@@ -10,15 +10,15 @@ from service.shell_completion import completion_command
 
 # What `roadcue-train --help` says of each, so that it need not import PyTorch; a test holds it to the command's own.
 SUBCOMMANDS = {
-    "data": "Say what is known about which label in DATA, and whether it is fit for one network on all labels.",
-    "teach": "Let a YOLOX detector look at the frames of DATA: by default at those that are not test rows.",
+    "data": "Report what DATA knows about each label.",
+    "teach": "Let a YOLOX detector look at the frames of DATA.",
     "train": "Train on the rows of DATA that are not test rows.",
-    "export": "Calibrate the best network of RUN, write it as one ONNX file, verify it, measure it and write its card.",
-    "evaluate": "Measure a model file on the test rows of DATA, as the service answers them.",
-    "compare": "Train one network on all labels and one network per label alike, and measure which is better.",
-    "experiment": "Train DATA by the base of PLAN and by each change to it, and measure what every change brings.",
-    "verify": "Hold a model file to the network of RUN on real frames of DATA, and check its self-test vectors.",
-    "reproduces": "Say whether MODEL, made again, agrees with the PUBLISHED file of the same recipe.",
+    "export": "Write the calibrated network of RUN as one ONNX file.",
+    "evaluate": "Measure a model file on the test rows of DATA.",
+    "compare": "Compare one network with one network per label.",
+    "experiment": "Measure what each change of PLAN brings.",
+    "verify": "Check a model file against the network of RUN.",
+    "reproduces": "Compare a remade MODEL with the PUBLISHED file.",
 }
 
 

@@ -16,10 +16,9 @@ from service.lazy_commands import lazy_commands
 SUBCOMMANDS = {
     "serve": "Serve the model over HTTP until SIGTERM or Ctrl-C.",
     "predict": "Score images and videos.",
-    "inspect": "Print the model card that a model file carries, and whether the file reproduces its self-test here.",
+    "inspect": "Print a model file's card and run its self-test.",
     "label": "Answer by keyboard what frames show, in the browser.",
-    "benchmark": "Measure how the model runs best on this machine: workers, threads, batches; decoding included, "
-    "HTTP not.",
+    "benchmark": "Measure how the model runs best on this machine.",
     "completion": "Print what makes a shell complete commands, flags and files.",
 }
 

@@ -19,7 +19,6 @@ DOCKER = "tests/deployment/test_docker.py::test_the_started_service_is_healthy_a
 GPU_OVERRIDE = "tests/deployment/test_files.py::test_the_gpu_override_reserves_a_gpu_and_chooses_the_cuda_libraries"
 MONITORING = "tests/deployment/test_monitoring.py::test_prometheus_scrapes_the_service_and_has_the_alerts"
 NEWCOMER = "tests/deployment/test_install.py::test_the_readme_is_followed_in_a_fresh_clone"
-WHEELS = "tests/deployment/test_wheels.py::test_a_wheel_built_in_isolation_brings_all_that_it_needs_and_serves"
 EXTRA = "tests/deployment/test_wheels.py::test_the_extra_brings_the_training_from_the_checkout"
 ARCHIVE = "tests/deployment/test_files.py::test_a_wheel_from_the_source_archive_needs_the_training_of_its_version"
 TRAINING_WHEEL = "tests/deployment/test_files.py::test_the_wheel_of_training_holds_every_tracked_file_but_its_notes"
@@ -41,10 +40,11 @@ RUN_BY = {
     "curl -F file=@frame.jpg localhost:8000/predict": "tests/test_readme.py::test_example_answer_is_the_real_one",
     "pip install -c constraints.txt -e '.[video,parquet]'": NEWCOMER,
     "pip install -c constraints.txt -e '.[training]'": "make test installs the extra the same way",
-    "pip install '.[video,parquet]'": WHEELS,
     "pip install 'tritonclient[http]'": NEWCOMER,
-    "pip install 'roadcue[cuda]'": GPU_OVERRIDE,
-    "pip install 'roadcue[otel]'": "make test installs the extra the same way",
+    "pip install -c constraints.txt -e '.[cuda]'": GPU_OVERRIDE,
+    "pip install -c constraints.txt -e '.[otel]'": "make test installs the extra the same way",
+    "pip install 'roadcue[otel]'": "a message's words; the README says what to type",
+    "make image": DOCKER,
     "pip install '.[training]'": EXTRA,
     "make install": NEWCOMER,
     "make street-model DATA=... DETECTOR=...": "it takes an hour and a half; each command that it calls has its test",

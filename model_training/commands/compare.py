@@ -102,11 +102,12 @@ def command(
     test_sets: tuple[str, ...],
     document: Path | None,
 ) -> None:
-    """Train one network on all labels and one network per label alike, and measure which is better.
+    """Compare one network with one network per label.
 
-    Every network starts alike, sees as many frames and is measured on the same held-out scenes of its seed, test rows
-    excepted. Keeps every network in --output with what it says of those rows; writes the paired differences with
-    intervals and the costs to results.json, results.md and results.png. No teacher is used: labels are compared.
+    Trains one network on all labels and one network per label alike, and measures which is better. Every network starts
+    alike, sees as many frames and is measured on the same held-out scenes of its seed, test rows excepted. Keeps every
+    network in --output with what it says of those rows; writes the paired differences with intervals and the costs to
+    results.json, results.md and results.png. No teacher is used: labels are compared.
     """
     console = Console(stderr=True)
     if document:

@@ -20,7 +20,10 @@ from model_training.data_report.terminal import print_report
 @click.option("--overwrite", is_flag=True, help="Replace the page if it is there.")
 @RESULT_FORM
 def command(data: Path, output: Path, overwrite: bool) -> None:
-    """Say what is known about which label in DATA, and whether it is fit for one network on all labels."""
+    """Report what DATA knows about each label.
+
+    Says whether it is fit for one network on all labels.
+    """
     check_free(output, overwrite)
     console = Console(stderr=True)
     table, problems = labelled_data.read(data, console)

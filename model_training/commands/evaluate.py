@@ -81,11 +81,11 @@ def command(
     parts: tuple[str, ...],
     seed: int,
 ) -> None:
-    """Measure a model file on the test rows of DATA, as the service answers them.
+    """Measure a model file on the test rows of DATA.
 
-    Writes one self-contained page with figures, curves, calibration, and the parts that are asked for. With --run also
-    the rows that the run held out are looked at: where boxes are for the pointing game, for suspected label errors, and
-    beside the test.
+    Frames are answered as the service does. Writes one self-contained page with figures, curves, calibration, and the
+    parts that are asked for. With --run also the rows that the run held out are looked at: where boxes are for the
+    pointing game, for suspected label errors, and beside the test.
     """
     check_free(output, overwrite)
     console = Console(stderr=True)

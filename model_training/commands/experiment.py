@@ -96,11 +96,12 @@ def command(
     report_only: bool,
     document: Path | None,
 ) -> None:
-    """Train DATA by the base of PLAN and by each change to it, and measure what every change brings.
+    """Measure what each change of PLAN brings.
 
-    All runs of one seed learn from the same split, see as many frames and are measured on the same held-out scenes, of
-    which none are test rows. Keeps every run in --output with what it says of those; writes each change's difference
-    from the base, with intervals and costs, to results.json and results.md.
+    Trains DATA by the base of PLAN and by each change to it. All runs of one seed learn from the same split, see as
+    many frames and are measured on the same held-out scenes, of which none are test rows. Keeps every run in --output
+    with what it says of those; writes each change's difference from the base, with intervals and costs, to results.json
+    and results.md.
     """
     console = Console(stderr=True)
     if document:

@@ -89,10 +89,11 @@ def command(
     remarks: Path | None,
     test_sets: tuple[str, ...],
 ) -> None:
-    """Calibrate the best network of RUN, write it as one ONNX file, verify it, measure it and write its card.
+    """Write the calibrated network of RUN as one ONNX file.
 
-    Beside it come its int8 and float16 variants, as far as they rank frames like it: a variant whose mean average
-    precision differs by more than 0.005 on the validation rows or on a test set is not written.
+    Verifies it, measures it and writes its card. Beside it come its int8 and float16 variants, as far as they rank
+    frames like it: a variant whose mean average precision differs by more than 0.005 on the validation rows or on a
+    test set is not written.
 
     Nothing is left at --output unless the file has passed. Without test rows the file carries no figures.
     """

@@ -16,9 +16,10 @@ from service.inference.artifact import Artifact
 @click.argument("published", type=FILE)
 @RESULT_FORM
 def command(model: Path, published: Path) -> None:
-    """Say whether MODEL, made again, agrees with the PUBLISHED file of the same recipe.
+    """Compare a remade MODEL with the PUBLISHED file.
 
-    It does where both learned from the same data and each of its average precisions lies within the published interval.
+    Says whether the one that was made again by the same recipe agrees with it. It does where both learned from the same
+    data and each of its average precisions lies within the published interval.
     """
     again, other = Artifact.read(model).metadata, Artifact.read(published).metadata
     count = sum(figure.metric == METRIC for figure in other.figures)

@@ -44,11 +44,12 @@ def command(
     threads: int,
     overwrite: bool,
 ) -> None:
-    """Let a YOLOX detector look at the frames of DATA: by default at those that are not test rows.
+    """Let a YOLOX detector look at the frames of DATA.
 
-    It looks at each frame, at its mirror image and at four parts of it, and writes one row per object with the mean of
-    the three scores. Training takes the file with --teacher: a sure box shows where to look for a label that nobody
-    labelled, and the best box's score says how likely it is there. evaluate takes one of test rows with --yardstick.
+    By default at those that are not test rows. It looks at each frame, at its mirror image and at four parts of it, and
+    writes one row per object with the mean of the three scores. Training takes the file with --teacher: a sure box
+    shows where to look for a label that nobody labelled, and the best box's score says how likely it is there. evaluate
+    takes one of test rows with --yardstick.
     """
     check_free(output, overwrite)
     console = Console(stderr=True)

@@ -26,7 +26,10 @@ VERIFIED_FRAMES: Final = 32
 @click.option("--frames", type=click.IntRange(min=1), default=VERIFIED_FRAMES, help="Frames of DATA to compare on.")
 @RESULT_FORM
 def command(model: Path, run: Path, data: Path, frames: int) -> None:
-    """Hold a model file to the network of RUN on real frames of DATA, and check its self-test vectors."""
+    """Check a model file against the network of RUN.
+
+    Holds their answers to each other on real frames of DATA, and checks the file's self-test vectors.
+    """
     console = Console(stderr=True)
     table, _ = labelled_data.read(data, console)
     network = TrainedRun.read(run, table).network()

@@ -65,10 +65,10 @@ def command(
     form: Literal["table", "json"] | None,
     **flags: Any,
 ) -> None:
-    """Measure how the model runs best on this machine: workers, threads, batches; decoding included, HTTP not.
+    """Measure how the model runs best on this machine.
 
-    What is set (--inference-workers, --threads-per-worker, --max-batch-frames) is the same in all plans. Run it on a
-    machine that does nothing else.
+    With how many workers and threads, in which batches; decoding included, HTTP not. What is set (--inference-workers,
+    --threads-per-worker, --max-batch-frames) is the same in all plans. Run it on a machine that does nothing else.
     """
     settings = given_settings(flags)
     from service.plan_benchmark import REPORTS, benchmark_plans, refuse_to_overwrite, save

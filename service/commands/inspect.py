@@ -18,7 +18,7 @@ from service.command_line import result_form
     help="How the card is written.  [default: table on a terminal, else json]",
 )
 def command(model: Path, form: Literal["table", "json"] | None) -> None:
-    """Print the model card that a model file carries, and whether the file reproduces its self-test here.
+    """Print a model file's card and run its self-test.
 
     Its variants are looked for beside FILE (street.int8.onnx beside street.onnx). Exit code 1 where the file is none of
     ours, or one of them does not reproduce its self-test.

@@ -27,7 +27,7 @@ def test_the_soak_is_told_as_it_went(page: str, repository: Path) -> None:
     p99_ms = {name: f"{phase['p99_ms']:.0f} ms" for name, phase in phases.items()}
     first, *fifths = [found["resident_mib"] for found in soak["resources"]]
     assert first < min(fifths)
-    assert f"after {soak['resources'][-1]['requests']:,} requests left alone nothing is held" in page
+    assert f"after {soak['resources'][-1]['requests']:,} abandoned requests nothing is held" in page
     assert set(soak["left_over"].values()) == {0.0}
     assert soak["resources"][-1]["open_files"] == soak["resources"][0]["open_files"]
     assert f"memory stays at {max(fifths):.0f} MiB from the first fifth of them on" in page
@@ -35,7 +35,7 @@ def test_the_soak_is_told_as_it_went(page: str, repository: Path) -> None:
     assert f"{p99_ms['leaving']} beside a leaving crowd, {p99_ms['patient']} beside a patient one" in page
     assert f"({p99_ms['calm']} beside nobody)" in page
     fast = phases["leaving fast"]
-    assert f"{fast['frames_per_s']:,.0f} frames a second of which {fast['beside']['429']:,} were refused" in page
+    assert f"{fast['frames_per_s']:,.0f} frames a second ({fast['beside']['429']:,} requests refused)" in page
     assert f"the p99 of who stays is {p99_ms['leaving fast']}" in page
 
 
