@@ -23,6 +23,8 @@ from service.web.server_timing import ServerTiming
 CONTINUE: Final = b"HTTP/1.1 100 Continue\r\n\r\n"
 MAX_HEAD_BYTES: Final = 64 * 1024
 FIELD_MARK_BYTES: Final = len(": \r\n")
+# Requests that may wait for the one before them: each holds a hundred times its bytes, and one read has thousands.
+MOST_PIPELINED: Final = 16
 # What one connection may send before the application takes it: as much as uvloop reads at once.
 READ_AHEAD_BYTES: Final = 256 * 1024
 
@@ -152,9 +154,14 @@ class BoundedProtocol(HttpToolsProtocol):
         self._stop_waiting()
 
     def on_headers_complete(self) -> None:
-        """Its header is complete."""
+        """Its header is complete; who sends more than may wait is answered up to here."""
         self._head_is_open = self._is_pending = False
+        before = self.cycle
         super().on_headers_complete()
+        if len(self.pipeline) > MOST_PIPELINED:
+            self.pipeline.popleft()
+            self.cycle = before
+            raise httptools.HttpParserError("too many requests wait on this connection")
         cycle: Any = self.cycle
         self.scope["extensions"] = {EXTENSION: {CONNECTION: RequestClient(self, cycle)}}
         if self.scope["method"] != "HEAD":  # its replies have no body to wait for

@@ -4,13 +4,15 @@ A log driver that hangs, or a pipe into a program that waits, holds up every wri
 that is the event loop, health and all.
 """
 
-import contextlib
 import logging
 import select
+import time
 from typing import Final, TextIO
 
 WAIT_S: Final = 0.5
-"""So long an event waits for room, before it and those after it are lost until there is some."""
+"""So long events wait for room, all together, before they are lost until there is some."""
+WAIT_SHARE: Final = 0.05
+"""What has been waited comes back with time: a reader who is slow for ever costs this share of it."""
 # Of bytes, what is ready takes as many at least without waiting; a character has up to four.
 _PIECE: Final = select.PIPE_BUF // 4
 
@@ -22,6 +24,7 @@ class LosingHandler(logging.StreamHandler[TextIO]):
         super().__init__(stream)
         self._lost = 0
         self._is_cut = False
+        self._left_s, self._asked_s = WAIT_S, time.monotonic()
 
     def emit(self, record: logging.LogRecord) -> None:
         """Write an event, or lose it."""
@@ -51,8 +54,17 @@ class LosingHandler(logging.StreamHandler[TextIO]):
 
     def _has_room(self) -> bool:
         """Whether a piece can be written now; where that cannot be asked, it is tried."""
-        with contextlib.suppress(OSError, ValueError, AttributeError):
+        try:
             asked = select.poll()
             asked.register(self.stream.fileno(), select.POLLOUT)
-            return bool(asked.poll(0 if self._lost else 1000 * WAIT_S))
-        return True
+        except (OSError, ValueError, AttributeError):
+            return True
+        return bool(asked.poll(0)) or (not self._lost and self._waited(asked))
+
+    def _waited(self, asked: select.poll) -> bool:
+        began_s = time.monotonic()
+        self._left_s = min(WAIT_S, self._left_s + WAIT_SHARE * (began_s - self._asked_s))
+        ready = bool(asked.poll(1000 * self._left_s))
+        self._asked_s = time.monotonic()
+        self._left_s = max(0.0, self._left_s - (self._asked_s - began_s))  # poll takes less than 0 for "for ever"
+        return ready

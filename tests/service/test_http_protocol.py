@@ -10,7 +10,14 @@ import pytest
 import uvicorn
 from uvicorn.server import ServerState
 
-from service.http_protocol import CONTINUE, MAX_HEAD_BYTES, BoundedProtocol, ServerConfiguration, WholeReplies
+from service.http_protocol import (
+    CONTINUE,
+    MAX_HEAD_BYTES,
+    MOST_PIPELINED,
+    BoundedProtocol,
+    ServerConfiguration,
+    WholeReplies,
+)
 from service.telemetry import Metrics
 from service.web.access_log import AccessLog
 from service.web.client_connection import connection_of
@@ -263,6 +270,18 @@ async def test_unreadable_request_behind_one_that_is_not_answered_yet_waits_its_
         app.gate.set()
         assert await answer_of(reader) == b"ok"
         assert await reader.read() == b""
+
+
+async def test_requests_that_wait_on_a_connection_are_bounded() -> None:
+    """One is being answered and so many wait; those are answered, and the client has to come again with the rest."""
+    app = Late()
+    async with asyncio.timeout(30), Served(app) as (reader, writer):
+        writer.write(b"GET / HTTP/1.1\r\nHost: a\r\n\r\n" * 1000)
+        await asyncio.sleep(0.05)
+        app.gate.set()
+        replies = await reader.read()
+    assert replies.count(b"HTTP/1.1 200 OK") == 1 + MOST_PIPELINED
+    assert replies.lower().count(b"connection: close") == 1
 
 
 async def test_what_is_no_request_is_one_event_with_the_id_of_its_refusal(caplog: pytest.LogCaptureFixture) -> None:

@@ -4,6 +4,7 @@ import fcntl
 import logging
 import os
 import sys
+import threading
 import time
 from collections.abc import Iterator
 from typing import TextIO
@@ -51,6 +52,26 @@ def test_events_that_nobody_reads_are_counted_and_told_when_somebody_does(pipe: 
     assert read_all(read).splitlines() == [f"events were lost, nobody read them {400 - len(kept)}", "again "]
     handler.emit(event("and again"))
     assert read_all(read) == "and again \n"
+
+
+def test_slow_reader_takes_no_more_time_than_one_who_stopped(pipe: tuple[int, TextIO]) -> None:
+    """It makes room for some events each time that one has waited for long enough."""
+    read, stream = pipe
+    handler, over = LosingHandler(stream), threading.Event()
+
+    def dribble() -> None:
+        while not over.wait(0.8 * WAIT_S):
+            os.read(read, 4096)
+
+    reader = threading.Thread(target=dribble)
+    reader.start()
+    began_s = time.monotonic()
+    for _ in range(20):
+        handler.emit(event("x" * 4000))
+    lasted_s = time.monotonic() - began_s
+    over.set()
+    reader.join()
+    assert lasted_s < 3 * WAIT_S, "each event by itself had waited: 16 of them for most of WAIT_S"
 
 
 def test_event_that_was_cut_ends_its_line(pipe: tuple[int, TextIO]) -> None:
