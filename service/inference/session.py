@@ -32,8 +32,6 @@ _CUDA_OPTIONS: Final = {
     "cudnn_conv_algo_search": "HEURISTIC",
     # The arena then grows by what is needed instead of doubling.
     "arena_extend_strategy": "kSameAsRequested",
-    # TF32, the default, keeps 10 of 23 bits of the mantissa: the model would not reproduce its self-test.
-    "use_tf32": "0",
 }
 
 
@@ -130,7 +128,7 @@ class ModelSession:
             return None, hindrance
         try:
             onnxruntime.preload_dlls()
-            session = self._create([(CUDA, _CUDA_OPTIONS | {"enable_cuda_graph": str(int(self._records_graphs))}), CPU])
+            session = self._create([(CUDA, self._cuda_options()), CPU])
             # ONNX Runtime falls back without raising: only the provider list and a real run tell.
             if session.get_providers()[0] != CUDA:
                 return None, "ONNX Runtime could not load it and fell back to the CPU (see its messages above)"
@@ -138,6 +136,14 @@ class ModelSession:
         except Exception as problem:  # noqa: BLE001 - ONNX Runtime's exception classes share no base but Exception
             return None, f"a first run failed: {problem}"
         return (None, f"its answers differ: {deviation}") if deviation else (session, "")
+
+    def _cuda_options(self) -> dict[str, str]:
+        # TF32, the default, keeps 10 of 23 bits of a float32's mantissa: the model would not reproduce its self-test.
+        # float16 has no more bits to lose, and without it ONNX Runtime takes no tensor cores for convolutions at all,
+        # whatever their type (1.31). int8's convolutions are float32 on CUDA.
+        tensor_cores = self._artifact.metadata.precision == "float16"
+        flags = {"use_tf32": tensor_cores, "enable_cuda_graph": self._records_graphs}
+        return _CUDA_OPTIONS | {name: str(int(on)) for name, on in flags.items()}
 
     def _create(self, providers: list[str | tuple[str, dict[str, str]]]) -> onnxruntime.InferenceSession:
         options = onnxruntime.SessionOptions()

@@ -315,6 +315,18 @@ def test_cuda_that_runs_the_model_is_taken(
     assert runtime.cuda_options["enable_cuda_graph"] == "0"
 
 
+@pytest.mark.parametrize(("precision", "use_tf32"), [("float32", "0"), ("int8", "0"), ("float16", "1")])
+def test_float16_alone_may_use_tensor_cores(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, precision: str, use_tf32: str
+) -> None:
+    """float32 is what must agree with the CPU, and int8 convolves in it; without TF32 float16 would convolve slowly."""
+    metadata = tiny_metadata().model_copy(update={"precision": precision}).model_dump_json()
+    model = Artifact.read(write_tiny_model(tmp_path / "model.onnx", metadata_json=metadata))
+    runtime = on_machine(monkeypatch, FakeRuntime())
+    ModelSession(model, "cuda")
+    assert runtime.cuda_options["use_tf32"] == use_tf32
+
+
 def test_cuda_graphs_are_recorded_only_where_they_are_asked_for(
     artifact: Artifact, monkeypatch: pytest.MonkeyPatch
 ) -> None:
