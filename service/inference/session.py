@@ -129,10 +129,10 @@ class ModelSession:
         try:
             onnxruntime.preload_dlls()
             session = self._create([(CUDA, self._cuda_options()), CPU])
-            # ONNX Runtime falls back without raising: only the provider list and a real run tell.
+            # A library that cannot be loaded raises nothing: only the provider list and a real run tell.
+            deviation = self._self_test_deviation(session)
             if session.get_providers()[0] != CUDA:
                 return None, "ONNX Runtime could not load it and fell back to the CPU (see its messages above)"
-            deviation = self._self_test_deviation(session)
         except Exception as problem:  # noqa: BLE001 - ONNX Runtime's exception classes share no base but Exception
             return None, f"a first run failed: {problem}"
         return (None, f"its answers differ: {deviation}") if deviation else (session, "")
@@ -156,7 +156,8 @@ class ModelSession:
         options.add_session_config_entry("session.intra_op.allow_spinning", "0")
         if not adds_bytes_exactly():
             options.add_session_config_entry("session.x64quantprecision", "1")
-        return onnxruntime.InferenceSession(self._artifact.content, options, providers=providers)
+        # Else a provider that fails is replaced by the CPU, here or in any later run, and only standard output says so.
+        return onnxruntime.InferenceSession(self._artifact.content, options, providers=providers, enable_fallback=0)
 
 
 def adds_bytes_exactly(cpu_description: Path = Path("/proc/cpuinfo")) -> bool:

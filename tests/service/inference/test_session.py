@@ -199,10 +199,13 @@ def test_exchanged_colours_fail(tmp_path: Path) -> None:
 
 
 class FakeSession:
-    """An ONNX Runtime session that reports what it is told to, and breaks or errs on CUDA where it is told to."""
+    """An ONNX Runtime session that reports what it is told to, and breaks or errs on CUDA where it is told to.
 
-    def __init__(self, providers: Sequence[str], breaks: str) -> None:
-        self._providers, self._breaks = list(providers), breaks
+    Where it may fall back, as it does unless told otherwise, it goes on with the CPU instead of breaking.
+    """
+
+    def __init__(self, providers: Sequence[str], breaks: str, enable_fallback: int) -> None:
+        self._providers, self._breaks, self._enable_fallback = list(providers), breaks, enable_fallback
 
     def get_providers(self) -> list[str]:
         """Where it says that it runs."""
@@ -214,7 +217,9 @@ class FakeSession:
         """The means of the colours as the tiny model answers, with an error of 0.004, or the breakage."""
         on_cuda, frames_BHWC = self._providers[0] == CUDA, feeds["frames"]
         if on_cuda and self._breaks == "run":
-            raise RuntimeError("CUDNN_STATUS_NOT_INITIALIZED")
+            if not self._enable_fallback:
+                raise RuntimeError("CUDNN_STATUS_NOT_INITIALIZED")
+            self._providers = [CPU]
         means_BL = frames_BHWC[..., :2].mean(axis=(1, 2)) / 255
         off = 0.004 if on_cuda and self._breaks == "answers" else 0.0
         evidence_BLhw = np.zeros((len(frames_BHWC), 2, *GRID), np.float32)
@@ -241,15 +246,22 @@ class FakeRuntime:
         if self._breaks == "preload":
             raise RuntimeError("libcudnn.so.9 has no matching version")
 
-    def InferenceSession(self, content: bytes, options: Any, providers: Sequence[Any]) -> FakeSession:
-        """A session on the first provider, or on the last where it falls back as ONNX Runtime does: in silence."""
+    def InferenceSession(
+        self, content: bytes, options: Any, providers: Sequence[Any], enable_fallback: int = 1
+    ) -> FakeSession:
+        """A session on the first provider, or on the last where it falls back as ONNX Runtime does.
+
+        Without a word where it cannot load the provider's library; where creation fails, only if it may.
+        """
         names = [provider if isinstance(provider, str) else provider[0] for provider in providers]
         self.asked_for.append(names)
         self.memory_patterns.append(options.enable_mem_pattern)
         self.cuda_options |= dict(provider for provider in providers if not isinstance(provider, str)).get(CUDA, {})
         if self._breaks == "creation" and names[0] == CUDA:
-            raise RuntimeError("CUDA failure 35: driver version is insufficient")
-        return FakeSession(names[-1:] if self._falls_back else names, self._breaks)
+            if not enable_fallback:
+                raise RuntimeError("CUDA failure 35: driver version is insufficient")
+            names = [CPU]
+        return FakeSession(names[-1:] if self._falls_back else names, self._breaks, enable_fallback)
 
 
 def on_machine(monkeypatch: pytest.MonkeyPatch, runtime: FakeRuntime, driver: bool = True) -> FakeRuntime:
