@@ -3,6 +3,8 @@
 # B = frames in a batch, L = labels, H/W = height/width in pixels, C = 3 (RGB), h/w = evidence grid
 """
 
+import contextlib
+import io
 import platform
 import re
 from collections.abc import Callable, Sequence
@@ -127,12 +129,13 @@ class ModelSession:
         if hindrance := cuda_hindrance():
             return None, hindrance
         try:
-            onnxruntime.preload_dlls()
+            messages = _preload_libraries()
             session = self._create([(CUDA, self._cuda_options()), CPU])
             # A library that cannot be loaded raises nothing: only the provider list and a real run tell.
             deviation = self._self_test_deviation(session)
             if session.get_providers()[0] != CUDA:
-                return None, "ONNX Runtime could not load it and fell back to the CPU (see its messages above)"
+                why = messages or "see its messages above"
+                return None, f"ONNX Runtime could not load it and fell back to the CPU ({why})"
         except Exception as problem:  # noqa: BLE001 - ONNX Runtime's exception classes share no base but Exception
             return None, f"a first run failed: {problem}"
         return (None, f"its answers differ: {deviation}") if deviation else (session, "")
@@ -180,6 +183,17 @@ def cuda_hindrance() -> str | None:
     if CUDA not in onnxruntime.get_available_providers():
         return "this build of ONNX Runtime has no CUDA provider"
     return driver_hindrance()
+
+
+def _preload_libraries() -> str:
+    """Load the libraries of CUDA; returns in one line what ONNX Runtime prints on standard output, which is answers'.
+
+    It prints which of them it cannot load, and raises nothing.
+    """
+    printed = io.StringIO()
+    with contextlib.redirect_stdout(printed):
+        onnxruntime.preload_dlls()
+    return " ".join(printed.getvalue().split())
 
 
 def _run(session: onnxruntime.InferenceSession, frames_BHWC: NDArray[np.uint8]) -> Outputs:

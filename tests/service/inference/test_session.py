@@ -2,6 +2,7 @@
 
 import ctypes
 import re
+import sys
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -242,7 +243,9 @@ class FakeRuntime:
         return [CUDA, CPU] if self._built_with_cuda else [CPU]
 
     def preload_dlls(self) -> None:
-        """Loads the CUDA libraries, or says that it cannot."""
+        """Loads the CUDA libraries, or says that it cannot: on standard output, where a single one is missing."""
+        if self._breaks == "library":
+            sys.stdout.write("Failed to load libcublas.so.13: no such file\nPlease install CUDA.\n")
         if self._breaks == "preload":
             raise RuntimeError("libcudnn.so.9 has no matching version")
 
@@ -261,7 +264,8 @@ class FakeRuntime:
             if not enable_fallback:
                 raise RuntimeError("CUDA failure 35: driver version is insufficient")
             names = [CPU]
-        return FakeSession(names[-1:] if self._falls_back else names, self._breaks, enable_fallback)
+        falls_back = self._falls_back or self._breaks == "library"
+        return FakeSession(names[-1:] if falls_back else names, self._breaks, enable_fallback)
 
 
 def on_machine(monkeypatch: pytest.MonkeyPatch, runtime: FakeRuntime, driver: bool = True) -> FakeRuntime:
@@ -283,12 +287,22 @@ BROKEN_MACHINES = pytest.mark.parametrize(
         ({"built_with_cuda": False}, True, "this build of ONNX Runtime has no CUDA provider"),
         ({}, False, r"no NVIDIA driver was found \(libcuda\.so\.1 cannot be loaded\)"),
         ({"falls_back": True}, True, "could not load it and fell back to the CPU"),
+        ({"breaks": "library"}, True, r"fell back to the CPU \(Failed to load libcublas\.so\.13: no such file Please"),
         ({"breaks": "preload"}, True, "libcudnn.so.9 has no matching version"),
         ({"breaks": "creation"}, True, "driver version is insufficient"),
         ({"breaks": "run"}, True, "a first run failed: CUDNN_STATUS_NOT_INITIALIZED"),
         ({"breaks": "answers"}, True, r"self-test 1 of 1 is off by 0\.004 on CUDAExecutionProvider"),
     ],
-    ids=["no provider", "no driver", "silent fallback", "libraries", "creation", "first run", "wrong answers"],
+    ids=[
+        "no provider",
+        "no driver",
+        "silent fallback",
+        "one library",
+        "libraries",
+        "creation",
+        "first run",
+        "wrong answers",
+    ],
 )
 
 
@@ -312,6 +326,15 @@ def test_auto_falls_back_to_the_cpu_and_says_why(
     assert re.search(reason, model.fallback_reason)
     model.check_self_test()
     assert runtime.asked_for[-1] == [CPU]
+
+
+def test_standard_output_is_left_to_the_answers(
+    artifact: Artifact, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """`roadcue predict --format json` would begin with foreign text else."""
+    on_machine(monkeypatch, FakeRuntime(breaks="library"))
+    ModelSession(artifact, "auto")
+    assert capsys.readouterr().out == ""
 
 
 @pytest.mark.parametrize("device", ["auto", "cuda"])
