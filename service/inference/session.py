@@ -65,6 +65,8 @@ class ModelSession:
         self.fallback_reason: str | None = None
         self._session = self._open(device)
         self.provider: str = self._session.get_providers()[0]
+        # The one that is there has run a single frame.
+        self._session_by_size = {1: self._session}
         self.cuda_graphs = cuda_graphs and self.provider == CUDA
 
     def run(self, frames_BHWC: NDArray[np.uint8]) -> Outputs:
@@ -74,15 +76,36 @@ class ModelSession:
     def bind(self, batch_sizes: Sequence[int]) -> Callable[[Sequence[NDArray[np.uint8]]], Outputs]:
         """A function that runs as many frames as the largest of these sizes at once, warm for all of them.
 
+        Raises ProviderUnavailable where CUDA, which has run a single frame, does not run these batches.
         Call it on the thread that called this, and on no other: CUDA keeps what it has recorded for each thread.
         """
+        try:
+            bindings = self._bindings(batch_sizes)
+        except Exception as problem:
+            if self.provider == CUDA:
+                raise _unavailable(f"batches of {', '.join(map(str, batch_sizes))} failed: {problem}") from problem
+            raise
+        return lambda frames_HWC: Outputs(*bindings.run(frames_HWC))
+
+    def _bindings(self, batch_sizes: Sequence[int]) -> BatchBindings:
         memory: Memory = "cuda" if self.provider == CUDA else "cpu"
         graphs = self._graph_numbers if self.cuda_graphs else repeat(None)
-        bindings = BatchBindings(
-            BatchBinding(self._session, self._artifact.metadata, size, memory, graph)
+        return BatchBindings(
+            BatchBinding(self._session_for(size), self._artifact.metadata, size, memory, graph)
             for size, graph in zip(batch_sizes, graphs, strict=False)
         )
-        return lambda frames_HWC: Outputs(*bindings.run(frames_HWC))
+
+    def _session_for(self, batch_size: int) -> onnxruntime.InferenceSession:
+        """On CUDA one for each size, else the one for all.
+
+        ONNX Runtime keeps one plan of each convolution, and has cuDNN make another whenever the shape changes, back to
+        one that it had before, too (1.31; microsoft/onnxruntime#23006): no size would stay warm beside another.
+        """
+        if self.provider != CUDA:
+            return self._session
+        if batch_size not in self._session_by_size:
+            self._session_by_size[batch_size] = self._create_on_cuda()
+        return self._session_by_size[batch_size]
 
     def warm_up(self, batch_size: int = 1) -> None:
         """Run once, so that the first real frame does not pay for lazy initialisation."""
@@ -116,11 +139,7 @@ class ModelSession:
         if session is not None:
             return session
         if device == "cuda":
-            raise ProviderUnavailable(
-                f"device=cuda was asked for, but the CUDA provider cannot run the model: {reason}. "
-                "Install the NVIDIA driver and `roadcue[cuda]`, or choose device=auto or device=cpu",
-                reason=reason,
-            )
+            raise _unavailable(reason)
         self.fallback_reason = reason
         return self._create([CPU])
 
@@ -130,7 +149,7 @@ class ModelSession:
             return None, hindrance
         try:
             messages = _preload_libraries()
-            session = self._create([(CUDA, self._cuda_options()), CPU])
+            session = self._create_on_cuda()
             # A library that cannot be loaded raises nothing: only the provider list and a real run tell.
             deviation = self._self_test_deviation(session)
             if session.get_providers()[0] != CUDA:
@@ -139,6 +158,9 @@ class ModelSession:
         except Exception as problem:  # noqa: BLE001 - ONNX Runtime's exception classes share no base but Exception
             return None, f"a first run failed: {problem}"
         return (None, f"its answers differ: {deviation}") if deviation else (session, "")
+
+    def _create_on_cuda(self) -> onnxruntime.InferenceSession:
+        return self._create([(CUDA, self._cuda_options()), CPU])
 
     def _cuda_options(self) -> dict[str, str]:
         # TF32, the default, keeps 10 of 23 bits of a float32's mantissa: the model would not reproduce its self-test.
@@ -183,6 +205,14 @@ def cuda_hindrance() -> str | None:
     if CUDA not in onnxruntime.get_available_providers():
         return "this build of ONNX Runtime has no CUDA provider"
     return driver_hindrance()
+
+
+def _unavailable(reason: str) -> ProviderUnavailable:
+    return ProviderUnavailable(
+        f"device=cuda was asked for, but the CUDA provider cannot run the model: {reason}. "
+        "Install the NVIDIA driver and `roadcue[cuda]`, or choose device=auto or device=cpu",
+        reason=reason,
+    )
 
 
 def _preload_libraries() -> str:

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from types import SimpleNamespace
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 import onnx
@@ -206,7 +206,7 @@ class FakeSession:
     """
 
     def __init__(self, providers: Sequence[str], breaks: str, enable_fallback: int) -> None:
-        self._providers, self._breaks, self._enable_fallback = list(providers), breaks, enable_fallback
+        self._providers, self.breaks, self._enable_fallback = list(providers), breaks, enable_fallback
 
     def get_providers(self) -> list[str]:
         """Where it says that it runs."""
@@ -217,12 +217,12 @@ class FakeSession:
     ) -> list[NDArray[np.float32]]:
         """The means of the colours as the tiny model answers, with an error of 0.004, or the breakage."""
         on_cuda, frames_BHWC = self._providers[0] == CUDA, feeds["frames"]
-        if on_cuda and self._breaks == "run":
+        if on_cuda and self.breaks == "run":
             if not self._enable_fallback:
                 raise RuntimeError("CUDNN_STATUS_NOT_INITIALIZED")
             self._providers = [CPU]
         means_BL = frames_BHWC[..., :2].mean(axis=(1, 2)) / 255
-        off = 0.004 if on_cuda and self._breaks == "answers" else 0.0
+        off = 0.004 if on_cuda and self.breaks == "answers" else 0.0
         evidence_BLhw = np.zeros((len(frames_BHWC), 2, *GRID), np.float32)
         return [(means_BL + off).astype(np.float32), evidence_BLhw]
 
@@ -368,6 +368,70 @@ def test_cuda_graphs_are_recorded_only_where_they_are_asked_for(
     runtime = on_machine(monkeypatch, FakeRuntime())
     ModelSession(artifact, "cuda", cuda_graphs=True)
     assert runtime.cuda_options["enable_cuda_graph"] == "1"
+
+
+class NotedBinding:
+    """What a batch binding is opened with, in place of one."""
+
+    opened: ClassVar[list[tuple[FakeSession, int, str, int | None]]] = []
+
+    def __init__(self, session: FakeSession, metadata: object, size: int, memory: str, graph: int | None) -> None:
+        if session.breaks == "batches" and size > 1:
+            raise RuntimeError("CUDA failure 2: out of memory")
+        self.opened.append((session, size, memory, graph))
+
+    def warm_up(self) -> None:
+        """Nothing is cold."""
+
+
+@pytest.fixture
+def opened(monkeypatch: pytest.MonkeyPatch) -> list[tuple[FakeSession, int, str, int | None]]:
+    """Which bindings are opened from now on: session, batch size, memory and graph."""
+    monkeypatch.setattr(NotedBinding, "opened", [])
+    monkeypatch.setattr(session_module, "BatchBinding", NotedBinding)
+    return NotedBinding.opened
+
+
+@pytest.mark.parametrize("cuda_graphs", [False, True])
+def test_on_cuda_each_batch_size_has_a_session_of_its_own(
+    artifact: Artifact,
+    monkeypatch: pytest.MonkeyPatch,
+    opened: list[tuple[FakeSession, int, str, int | None]],
+    cuda_graphs: bool,
+) -> None:
+    """A second plan finds those of its sizes; the session that is there runs single frames. All have the options."""
+    runtime = on_machine(monkeypatch, FakeRuntime())
+    model = ModelSession(artifact, "cuda", cuda_graphs=cuda_graphs)
+    model.bind((1, 4, 16))
+    model.bind((1, 4))
+    assert [size for _, size, _, _ in opened] == [1, 4, 16, 1, 4]
+    sessions = [session for session, _, _, _ in opened]
+    assert len(set(sessions)) == 3
+    assert sessions[3:] == sessions[:2]
+    assert runtime.asked_for == [[CUDA, CPU]] * 3
+    assert [(memory, graph) for _, _, memory, graph in opened] == [
+        ("cuda", number if cuda_graphs else None) for number in (1, 2, 3, 4, 5)
+    ]
+
+
+def test_on_the_cpu_one_session_runs_all_batch_sizes(
+    artifact: Artifact, monkeypatch: pytest.MonkeyPatch, opened: list[tuple[FakeSession, int, str, int | None]]
+) -> None:
+    runtime = on_machine(monkeypatch, FakeRuntime())
+    ModelSession(artifact, "cpu").bind((1, 4))
+    assert len({session for session, _, _, _ in opened}) == 1
+    assert runtime.asked_for == [[CPU]]
+
+
+@pytest.mark.usefixtures("opened")
+def test_batches_that_cuda_cannot_run_are_refused_with_the_reason(
+    artifact: Artifact, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A single frame has run when the session was opened."""
+    on_machine(monkeypatch, FakeRuntime(breaks="batches"))
+    model = ModelSession(artifact, "auto")
+    with pytest.raises(ProviderUnavailable, match=r"cannot run the model: batches of 1, 4 failed: CUDA failure 2"):
+        model.bind((1, 4))
 
 
 def test_cpu_never_tries_cuda(artifact: Artifact, monkeypatch: pytest.MonkeyPatch) -> None:
