@@ -13,7 +13,14 @@ from fastapi.exceptions import RequestValidationError
 from starlette.exceptions import HTTPException
 
 from service import __version__
-from service.errors import Draining, LabelFolderError, LabelFolderUnusable, RoadcueError, StartupError
+from service.errors import (
+    Draining,
+    LabelFolderError,
+    LabelFolderUnusable,
+    ProviderUnavailable,
+    RoadcueError,
+    StartupError,
+)
 from service.inference.decoding import FrameLimits
 from service.inference.detector import Detector, load_detector
 from service.inference.frame_queue import WaitBound
@@ -185,6 +192,19 @@ async def _load(
 
 
 def _serving(settings: Settings, load: Load, execution: Execution | None, is_ending: Callable[[], bool]) -> Serving:
+    try:
+        return _serving_on(settings, load, execution, is_ending)
+    except ProviderUnavailable as problem:
+        # A single frame has run on CUDA, or `load` would have taken the CPU itself; batches did not.
+        if settings.device != "auto":
+            raise
+        reason = str(problem.facts["reason"])
+    serving = _serving_on(settings.model_copy(update={"device": "cpu"}), load, None, is_ending)
+    serving.detector.session.fallback_reason = reason
+    return serving
+
+
+def _serving_on(settings: Settings, load: Load, execution: Execution | None, is_ending: Callable[[], bool]) -> Serving:
     model = load_with_plan(settings, load, execution, is_ending)
     keeper = keeper_of(settings, model.detector, BESIDE_REQUESTS)
     # Whatever a frame takes, one request of full size has room; so have as many callers with a frame each.

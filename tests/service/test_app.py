@@ -2,19 +2,24 @@
 
 import re
 import signal
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import httpx
+import numpy as np
 import pytest
+from numpy.typing import NDArray
 
-from service.app import create_app
-from service.errors import ModelFileError, StartupError
+from service.app import create_app, detector_of
+from service.errors import ModelFileError, ProviderUnavailable, StartupError
+from service.inference.decoding import FrameLimits
 from service.inference.detector import Detector
+from service.inference.session import Outputs
 from service.settings import Settings
-from tests.service.conftest import OpenClient, encoded, running, wait_until
+from tests.service.conftest import GatedSession, OpenClient, encoded, running, wait_until
 from tests.service.label_folder.frames import rows
 from tests.service.server_process import ServerProcess
+from tests.tiny_model import tiny_metadata
 
 pytestmark = pytest.mark.anyio
 
@@ -45,6 +50,52 @@ async def test_unforeseen_failure_of_the_start_is_a_startup_error(
     assert isinstance(app.state.lifecycle.failure, StartupError)
     assert "unforeseen" in str(app.state.lifecycle.failure)
     assert any(record.exc_info for record in caplog.records)
+
+
+class BatchesFail(GatedSession):
+    """Runs a single frame where CUDA would, and has no room for batches."""
+
+    provider = "CUDAExecutionProvider"
+
+    def bind(self, _: Sequence[int]) -> Callable[[Sequence[NDArray[np.uint8]]], Outputs]:
+        """Never any batch."""
+        raise ProviderUnavailable("device=cuda was asked for, but batches fail", reason="batches of 1, 2, 4 failed")
+
+
+def loaded_on(asked: list[str]) -> Callable[[Settings], Detector]:
+    """Loads the real thing on the CPU, and notes the device that is asked for; elsewhere batches fail."""
+
+    def load(settings: Settings) -> Detector:
+        asked.append(settings.device)
+        if settings.device == "cpu":
+            return detector_of(settings)
+        return Detector(tiny_metadata(), BatchesFail(), FrameLimits())
+
+    return load
+
+
+@pytest.mark.parametrize("tuning_seconds", [0, 0.5])
+async def test_auto_serves_on_the_cpu_where_cuda_fails_at_batches(
+    model: Path, red_png: bytes, tuning_seconds: float
+) -> None:
+    """While plans are measured and when the one that was chosen is opened."""
+    asked: list[str] = []
+    app = create_app(Settings(model=model, device="auto", tuning_seconds=tuning_seconds), loaded_on(asked))
+    async with running(app) as client:
+        await wait_until(lambda: app.state.lifecycle.stage == "ready")
+        answer, health = await client.post("/predict", files={"file": red_png}), (await client.get("/health")).json()
+    assert answer.status_code == 200
+    assert (health["provider"], health["fallback_reason"]) == ("CPUExecutionProvider", "batches of 1, 2, 4 failed")
+    assert asked[:2] == ["auto", "cpu"]
+
+
+async def test_cuda_that_fails_at_batches_fails_the_start(model: Path) -> None:
+    asked: list[str] = []
+    app = create_app(Settings(model=model, device="cuda", tuning_seconds=0), loaded_on(asked))
+    async with running(app):
+        await wait_until(lambda: app.state.lifecycle.stage == "failed")
+    assert isinstance(app.state.lifecycle.failure, ProviderUnavailable)
+    assert asked == ["cuda"]
 
 
 def test_a_signal_while_plans_are_measured_ends_the_process_in_order(
