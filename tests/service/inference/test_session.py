@@ -18,8 +18,9 @@ from onnx import numpy_helper
 
 from service.errors import ProviderUnavailable, SelfTestFailed
 from service.inference import session as session_module
-from service.inference.artifact import Artifact, SelfTestVector
+from service.inference.artifact import Artifact, Precision, SelfTestVector
 from service.inference.session import CPU, CUDA, ModelSession, adds_bytes_exactly
+from service.inference.variants import files_beside
 from service.settings import Settings
 from tests.tiny_model import GRID, HEIGHT, WIDTH, tiny_metadata, write_tiny_model
 
@@ -486,12 +487,22 @@ def test_cuda_answers_like_the_cpu(artifact: Artifact) -> None:
             np.testing.assert_allclose(seen.evidence_BLhw, expected.evidence_BLhw, atol=1e-5)
 
 
+# float32 differs from the CPU by rounding only; float16 by what its self-test allows.
+EMBEDDED_FILES = pytest.mark.parametrize(("precision", "atol"), [("float32", 1e-3), ("float16", 2e-2)])
+
+
+def embedded_file(precision: Precision) -> Artifact:
+    """The file of the embedded model in this precision."""
+    return Artifact.read(files_beside(Settings().model)[precision])
+
+
 @pytest.mark.gpu
 @pytest.mark.skipif(not has_nvidia_driver(), reason="needs an NVIDIA GPU")
+@EMBEDDED_FILES
 @pytest.mark.parametrize("cuda_graphs", [False, True])
-def test_bound_batches_answer_on_cuda_like_on_the_cpu(cuda_graphs: bool) -> None:
+def test_bound_batches_answer_on_cuda_like_on_the_cpu(precision: Precision, atol: float, cuda_graphs: bool) -> None:
     """Every size, in an order that comes back to each, and with a second set of buffers that must not be mixed up."""
-    embedded = Artifact.read(Settings().model)
+    embedded = embedded_file(precision)
     cuda, cpu = ModelSession(embedded, "cuda", cuda_graphs=cuda_graphs), ModelSession(embedded, "cpu")
     size = embedded.metadata.input
     both = [cuda.bind((1, 4, 8)), cuda.bind((1, 4, 8))]
@@ -501,24 +512,25 @@ def test_bound_batches_answer_on_cuda_like_on_the_cpu(cuda_graphs: bool) -> None
         expected = cpu.run(frames_BHWC)
         for run in both:
             seen = run(list(frames_BHWC))
-            np.testing.assert_allclose(seen.probabilities_BL, expected.probabilities_BL, atol=1e-3)
-            np.testing.assert_allclose(seen.evidence_BLhw, expected.evidence_BLhw, atol=1e-3)
+            np.testing.assert_allclose(seen.probabilities_BL, expected.probabilities_BL, atol=atol)
+            np.testing.assert_allclose(seen.evidence_BLhw, expected.evidence_BLhw, atol=atol)
     cuda.check_self_test()
 
 
 @pytest.mark.gpu
 @pytest.mark.skipif(not has_nvidia_driver(), reason="needs an NVIDIA GPU")
-def test_embedded_model_reproduces_its_self_test_on_cuda() -> None:
-    """In full float32: a frame of noise, too, differs from the CPU by rounding only."""
-    embedded = Artifact.read(Settings().model)
+@EMBEDDED_FILES
+def test_embedded_model_reproduces_its_self_test_on_cuda(precision: Precision, atol: float) -> None:
+    """And answers frames of noise like the CPU."""
+    embedded = embedded_file(precision)
     cuda, cpu = ModelSession(embedded, "auto"), ModelSession(embedded, "cpu")
     assert (cuda.provider, cuda.fallback_reason) == (CUDA, None)
     cuda.check_self_test()
     size = embedded.metadata.input
     frames_BHWC = np.random.default_rng(0).integers(0, 256, (3, size.height, size.width, 3), np.uint8)
     seen, expected = cuda.run(frames_BHWC), cpu.run(frames_BHWC)
-    np.testing.assert_allclose(seen.probabilities_BL, expected.probabilities_BL, atol=1e-3)
-    np.testing.assert_allclose(seen.evidence_BLhw, expected.evidence_BLhw, atol=1e-3)
+    np.testing.assert_allclose(seen.probabilities_BL, expected.probabilities_BL, atol=atol)
+    np.testing.assert_allclose(seen.evidence_BLhw, expected.evidence_BLhw, atol=atol)
 
 
 @pytest.mark.parametrize(
