@@ -29,7 +29,7 @@ from service.inference.tuning import Execution, in_words
 from service.label_folder.folder import LabelFolder
 from service.label_folder.intake import Bounds
 from service.label_folder.keeper import AT_ONCE, FrameKeeper, Pace
-from service.plan_choice import Load, load_with_plan
+from service.plan_choice import Load, is_on_gpu, load_with_plan
 from service.settings import Settings
 from service.telemetry import Metrics
 from service.telemetry.tracing import OFF, Tracing, open_tracing, trace_fields
@@ -206,6 +206,12 @@ def _serving(settings: Settings, load: Load, execution: Execution | None, is_end
 
 def _serving_on(settings: Settings, load: Load, execution: Execution | None, is_ending: Callable[[], bool]) -> Serving:
     model = load_with_plan(settings, load, execution, is_ending)
+    # Once: who is given how the model runs is not the first process.
+    if settings.workers > 1 and execution is None and is_on_gpu(model.detector):
+        logger.warning(
+            "all processes share one GPU, each with sessions and batches of its own: one process for each GPU is meant",
+            extra={"workers": settings.workers},
+        )
     keeper = keeper_of(settings, model.detector, BESIDE_REQUESTS)
     # Whatever a frame takes, one request of full size has room; so have as many callers with a frame each.
     wait_bound = WaitBound(settings.max_queue_ms / 1000 or math.inf, settings.max_frames_per_request)

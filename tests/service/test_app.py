@@ -89,6 +89,30 @@ async def test_auto_serves_on_the_cpu_where_cuda_fails_at_batches(
     assert asked[:2] == ["auto", "cpu"]
 
 
+class BatchesRun(GatedSession):
+    """Runs batches where CUDA would."""
+
+    provider = "CUDAExecutionProvider"
+
+    def bind(self, _: Sequence[int]) -> Callable[[Sequence[NDArray[np.uint8]]], Outputs]:
+        """One for every label, once the gate is open."""
+        return lambda frames_HWC: self.run(np.stack(frames_HWC))
+
+
+@pytest.mark.parametrize("workers", [1, 2])
+async def test_processes_that_share_a_gpu_are_a_warning(
+    model: Path, caplog: pytest.LogCaptureFixture, workers: int
+) -> None:
+    """One process for each GPU is meant; on a CPU several are for HTTP."""
+    app = create_app(
+        Settings(model=model, device="cuda", tuning_seconds=0, workers=workers),
+        lambda _: Detector(tiny_metadata(), BatchesRun(), FrameLimits()),
+    )
+    async with running(app):
+        await wait_until(lambda: app.state.lifecycle.stage == "ready")
+    assert any("all processes share one GPU" in message for message in caplog.messages) is (workers == 2)
+
+
 async def test_cuda_that_fails_at_batches_fails_the_start(model: Path) -> None:
     asked: list[str] = []
     app = create_app(Settings(model=model, device="cuda", tuning_seconds=0), loaded_on(asked))
