@@ -16,6 +16,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
+from service.errors import Draining, FrameError, StartupError
 from service.inference.detector import Detector
 from service.inference.driving_frame import driving_frame
 from service.inference.execution import ExecutionPlan, available_cpus, granted_cpus
@@ -23,7 +24,7 @@ from service.inference.freed_memory import give_freed_memory_back
 from service.inference.machine import Machine, this_machine
 from service.inference.plan_timing import IsEnding, Scheduler, measure_plans, never, under_way
 from service.inference.scheduling import open_scheduler
-from service.inference.session import CPU
+from service.inference.session import CPU, cuda_failed
 from service.inference.tuning import (
     Execution,
     Measurements,
@@ -124,9 +125,20 @@ def measured(
     seconds: float,
     is_ending: IsEnding = never,
 ) -> Measurements:
-    """Figures of the plans within so many seconds; raises Draining once `is_ending` says so."""
+    """Figures of the plans within so many seconds; raises Draining once `is_ending` says so.
+
+    Raises ProviderUnavailable where a GPU does not answer the first plan's frames.
+    """
     opener = _PlanOpener(settings, detector, load)
-    found = measure_plans(plans, opener, frames, frame_in_words, seconds, is_ending=is_ending)
+    try:
+        found = measure_plans(plans, opener, frames, frame_in_words, seconds, is_ending=is_ending)
+    except (StartupError, FrameError, Draining):
+        raise
+    except Exception as problem:
+        # Whatever plan has brought CUDA down, the first fails then, too.
+        if is_on_gpu(detector):
+            raise cuda_failed(f"frames failed while plans were measured: {problem}") from problem
+        raise
     del opener
     give_freed_memory_back()
     _log(found)

@@ -28,9 +28,7 @@ class Machine(BaseModel):
     provider: str
     cpu: str
     cpus: int = Field(ge=1, description="CPUs that one process has for itself")
-    gpus: tuple[str, ...] = Field(
-        description="The NVIDIA GPU and its driver's CUDA, where it runs the model"
-    )
+    gpus: tuple[str, ...] = Field(description="The NVIDIA GPU and its driver's CUDA, where it runs the model")
     roadcue: str
     onnxruntime: str
 

@@ -83,8 +83,11 @@ class ModelSession:
             bindings = self._bindings(batch_sizes)
         except Exception as problem:
             if self.provider == CUDA:
-                raise _unavailable(f"batches of {', '.join(map(str, batch_sizes))} failed: {problem}") from problem
+                sizes = ", ".join(map(str, batch_sizes))
+                raise cuda_failed(f"batches of {sizes} failed: {problem}") from problem
             raise
+        if any(session.get_providers()[0] != self.provider for session in self._session_by_size.values()):
+            raise cuda_failed("ONNX Runtime fell back to the CPU at batches (see its messages above)")
         return lambda frames_HWC: Outputs(*bindings.run(frames_HWC))
 
     def _bindings(self, batch_sizes: Sequence[int]) -> BatchBindings:
@@ -139,7 +142,7 @@ class ModelSession:
         if session is not None:
             return session
         if device == "cuda":
-            raise _unavailable(reason)
+            raise _unavailable("device=cuda was asked for", reason)
         self.fallback_reason = reason
         return self._create([CPU])
 
@@ -207,9 +210,14 @@ def cuda_hindrance() -> str | None:
     return driver_hindrance()
 
 
-def _unavailable(reason: str) -> ProviderUnavailable:
+def cuda_failed(reason: str) -> ProviderUnavailable:
+    """The error of a session that has run single frames on CUDA, and does nothing more there."""
+    return _unavailable("single frames ran on CUDA", reason)
+
+
+def _unavailable(before: str, reason: str) -> ProviderUnavailable:
     return ProviderUnavailable(
-        f"device=cuda was asked for, but the CUDA provider cannot run the model: {reason}. "
+        f"{before}, but the CUDA provider cannot run the model: {reason}. "
         "Install the NVIDIA driver and `roadcue[cuda]`, or choose device=auto or device=cpu",
         reason=reason,
     )

@@ -57,35 +57,54 @@ class BatchesFail(GatedSession):
 
     provider = "CUDAExecutionProvider"
 
+    def __init__(self, breaks_later: bool) -> None:
+        super().__init__()
+        self._breaks_later = breaks_later
+
     def bind(self, _: Sequence[int]) -> Callable[[Sequence[NDArray[np.uint8]]], Outputs]:
-        """Never any batch."""
+        """Never any batch: either at once, or not until frames come."""
+        if self._breaks_later:
+            return self._fail
         raise ProviderUnavailable("device=cuda was asked for, but batches fail", reason="batches of 1, 2, 4 failed")
 
+    @staticmethod
+    def _fail(_: Sequence[NDArray[np.uint8]]) -> Outputs:
+        raise RuntimeError("CUDA failure 700")
 
-def loaded_on(asked: list[str]) -> Callable[[Settings], Detector]:
+
+def loaded_on(asked: list[str], breaks_later: bool = False) -> Callable[[Settings], Detector]:
     """Loads the real thing on the CPU, and notes the device that is asked for; elsewhere batches fail."""
 
     def load(settings: Settings) -> Detector:
         asked.append(settings.device)
         if settings.device == "cpu":
             return detector_of(settings)
-        return Detector(tiny_metadata(), BatchesFail(), FrameLimits())
+        return Detector(tiny_metadata(), BatchesFail(breaks_later), FrameLimits())
 
     return load
 
 
-@pytest.mark.parametrize("tuning_seconds", [0, 0.5])
+@pytest.mark.parametrize(
+    ("tuning_seconds", "breaks_later", "reason"),
+    [
+        (0, False, "batches of 1, 2, 4 failed"),
+        (0.5, False, "batches of 1, 2, 4 failed"),
+        (0.5, True, "frames failed while plans were measured: CUDA failure 700"),
+    ],
+    ids=["opened by default", "opened to be measured", "measured"],
+)
 async def test_auto_serves_on_the_cpu_where_cuda_fails_at_batches(
-    model: Path, red_png: bytes, tuning_seconds: float
+    model: Path, red_png: bytes, tuning_seconds: float, breaks_later: bool, reason: str
 ) -> None:
-    """While plans are measured and when the one that was chosen is opened."""
+    """When the plan that was chosen is opened, and while plans are measured."""
     asked: list[str] = []
-    app = create_app(Settings(model=model, device="auto", tuning_seconds=tuning_seconds), loaded_on(asked))
+    settings = Settings(model=model, device="auto", tuning_seconds=tuning_seconds)
+    app = create_app(settings, loaded_on(asked, breaks_later))
     async with running(app) as client:
         await wait_until(lambda: app.state.lifecycle.stage == "ready")
         answer, health = await client.post("/predict", files={"file": red_png}), (await client.get("/health")).json()
     assert answer.status_code == 200
-    assert (health["provider"], health["fallback_reason"]) == ("CPUExecutionProvider", "batches of 1, 2, 4 failed")
+    assert (health["provider"], health["fallback_reason"]) == ("CPUExecutionProvider", reason)
     assert asked[:2] == ["auto", "cpu"]
 
 

@@ -213,6 +213,10 @@ class FakeSession:
         """Where it says that it runs."""
         return self._providers
 
+    def set_providers(self, providers: Sequence[str]) -> None:
+        """Where it goes on from now."""
+        self._providers = list(providers)
+
     def run(
         self, names: Sequence[str] | None, feeds: dict[str, Frames], options: object = None
     ) -> list[NDArray[np.float32]]:
@@ -377,6 +381,8 @@ class NotedBinding:
     opened: ClassVar[list[tuple[FakeSession, int, str, int | None]]] = []
 
     def __init__(self, session: FakeSession, metadata: object, size: int, memory: str, graph: int | None) -> None:
+        if session.breaks == "falls back later" and size > 1:
+            session.set_providers([CPU])
         if session.breaks == "batches" and size > 1:
             raise RuntimeError("CUDA failure 2: out of memory")
         self.opened.append((session, size, memory, graph))
@@ -425,13 +431,20 @@ def test_on_the_cpu_one_session_runs_all_batch_sizes(
 
 
 @pytest.mark.usefixtures("opened")
+@pytest.mark.parametrize(
+    ("breaks", "reason"),
+    [
+        ("batches", "batches of 1, 4 failed: CUDA failure 2: out of memory"),
+        ("falls back later", "ONNX Runtime fell back to the CPU at batches"),
+    ],
+)
 def test_batches_that_cuda_cannot_run_are_refused_with_the_reason(
-    artifact: Artifact, monkeypatch: pytest.MonkeyPatch
+    artifact: Artifact, monkeypatch: pytest.MonkeyPatch, breaks: str, reason: str
 ) -> None:
     """A single frame has run when the session was opened."""
-    on_machine(monkeypatch, FakeRuntime(breaks="batches"))
+    on_machine(monkeypatch, FakeRuntime(breaks=breaks))
     model = ModelSession(artifact, "auto")
-    with pytest.raises(ProviderUnavailable, match=r"cannot run the model: batches of 1, 4 failed: CUDA failure 2"):
+    with pytest.raises(ProviderUnavailable, match=f"single frames ran on CUDA, but .* cannot run the model: {reason}"):
         model.bind((1, 4))
 
 
