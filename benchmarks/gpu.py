@@ -3,10 +3,11 @@
     python -m benchmarks.gpu
 
 measures, one after the other and in several rounds: every CPU decoding and resizing a JPEG of 1280 x 720; the session
-alone, at each batch size that a plan may have, through the buffers that the service binds; and the service as it tunes
-itself, with clients in processes of their own on the same CPUs. The service should answer at least 0.8 of what the
-slower half can do. Writes gpu.json, and its table into RESULTS.md beside it. `--device cpu` goes through all of it
-where there is no GPU, says nothing of one and leaves the page alone.
+alone, through the buffers that the service binds, at each batch size that a plan may have and at all of them in turn,
+which tells whether they stay warm beside each other; and the service as it tunes itself, with clients in processes of
+their own on the same CPUs. The service should answer at least 0.8 of what the slower half can do. Writes gpu.json, and
+its table into RESULTS.md beside it. `--device cpu` goes through all of it where there is no GPU, says nothing of one
+and leaves the page alone.
 """
 
 import asyncio
@@ -82,10 +83,20 @@ def decoding(frame: bytes, detector: Detector, seconds: float) -> float:
 
 def session_alone(detector: Detector, batch: int, seconds: float) -> float:
     """Frames a second of the session with batches of one size, which are copied to it and back."""
+    return sizes_in_turn(detector, (batch,), seconds)
+
+
+def sizes_in_turn(detector: Detector, batches: Sequence[int], seconds: float) -> float:
+    """Frames a second of the session with a batch of each of these sizes, again and again."""
     size = detector.metadata.input
     pixels_HWC = np.random.default_rng(0).integers(0, 256, (size.height, size.width, 3), np.uint8)
-    run = detector.session.bind((batch,))
-    return rate_of(lambda: run([pixels_HWC] * batch), batch, seconds)
+    run = detector.session.bind(sorted(batches))
+
+    def run_each() -> None:
+        for batch in batches:
+            run([pixels_HWC] * batch)
+
+    return rate_of(run_each, sum(batches), seconds)
 
 
 def rate_of(work: Callable[[], object], frames: int, seconds: float) -> float:
@@ -199,6 +210,12 @@ def main(
                 f"batches of {batch}{', CUDA graphs' if kind else ''}": session_alone(detector, batch, seconds)
                 for kind, detector in detectors.items()
                 for batch in BATCHES_ON_GPU
+            }
+            session |= {
+                f"batches of all sizes in turn{', CUDA graphs' if kind else ''}": sizes_in_turn(
+                    detector, BATCHES_ON_GPU, seconds
+                )
+                for kind, detector in detectors.items()
             }
             answered = service_rate(service.url, frame, processes, clients, seconds)
             found.append(Round(decoding(frame, detectors[False], seconds), session, answered))

@@ -13,7 +13,14 @@ from fastapi.exceptions import RequestValidationError
 from starlette.exceptions import HTTPException
 
 from service import __version__
-from service.errors import Draining, LabelFolderError, LabelFolderUnusable, RoadcueError, StartupError
+from service.errors import (
+    Draining,
+    LabelFolderError,
+    LabelFolderUnusable,
+    ProviderUnavailable,
+    RoadcueError,
+    StartupError,
+)
 from service.inference.decoding import FrameLimits
 from service.inference.detector import Detector, load_detector
 from service.inference.frame_queue import WaitBound
@@ -22,7 +29,7 @@ from service.inference.tuning import Execution, in_words
 from service.label_folder.folder import LabelFolder
 from service.label_folder.intake import Bounds
 from service.label_folder.keeper import AT_ONCE, FrameKeeper, Pace
-from service.plan_choice import Load, load_with_plan
+from service.plan_choice import Load, is_on_gpu, load_with_plan
 from service.settings import Settings
 from service.telemetry import Metrics
 from service.telemetry.tracing import OFF, Tracing, open_tracing, trace_fields
@@ -185,7 +192,26 @@ async def _load(
 
 
 def _serving(settings: Settings, load: Load, execution: Execution | None, is_ending: Callable[[], bool]) -> Serving:
+    try:
+        return _serving_on(settings, load, execution, is_ending)
+    except ProviderUnavailable as problem:
+        # A single frame has run on CUDA, or `load` would have taken the CPU itself; batches did not.
+        if settings.device != "auto":
+            raise
+        reason = str(problem.facts["reason"])
+    serving = _serving_on(settings.model_copy(update={"device": "cpu"}), load, None, is_ending)
+    serving.detector.session.fallback_reason = reason
+    return serving
+
+
+def _serving_on(settings: Settings, load: Load, execution: Execution | None, is_ending: Callable[[], bool]) -> Serving:
     model = load_with_plan(settings, load, execution, is_ending)
+    # Once: who is given how the model runs is not the first process.
+    if settings.workers > 1 and execution is None and is_on_gpu(model.detector):
+        logger.warning(
+            "all processes share one GPU, each with sessions and batches of its own: one process for each GPU is meant",
+            extra={"workers": settings.workers},
+        )
     keeper = keeper_of(settings, model.detector, BESIDE_REQUESTS)
     # Whatever a frame takes, one request of full size has room; so have as many callers with a frame each.
     wait_bound = WaitBound(settings.max_queue_ms / 1000 or math.inf, settings.max_frames_per_request)

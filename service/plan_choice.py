@@ -3,7 +3,7 @@
     all parts are set                     pinned     nothing is measured
     a tuning file of this machine         file       its figures decide
     tuning_seconds is 0                   default    a worker on each CPU; batches on a GPU
-    else                                  measured   within tuning_seconds
+    else                                  measured   within tuning_seconds, five times as many on a GPU
 
 A part of the plan that is set is kept in all cases. A file of another model or machine is passed over with a warning,
 since a fleet has several machines and a model has a next version; one that cannot be read ends the start.
@@ -14,7 +14,9 @@ import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Final
 
+from service.errors import Draining, FrameError, StartupError
 from service.inference.detector import Detector
 from service.inference.driving_frame import driving_frame
 from service.inference.execution import ExecutionPlan, available_cpus, granted_cpus
@@ -22,7 +24,7 @@ from service.inference.freed_memory import give_freed_memory_back
 from service.inference.machine import Machine, this_machine
 from service.inference.plan_timing import IsEnding, Scheduler, measure_plans, never, under_way
 from service.inference.scheduling import open_scheduler
-from service.inference.session import CPU
+from service.inference.session import CPU, cuda_failed
 from service.inference.tuning import (
     Execution,
     Measurements,
@@ -39,6 +41,9 @@ from service.settings import Settings
 logger = logging.getLogger(__name__)
 
 Load = Callable[[Settings], Detector]
+
+# On a GPU a plan loads a session for each of its batch sizes, and half of the plans have theirs to record.
+TIMES_ON_GPU: Final = 5
 
 
 class TimedLoad:
@@ -99,9 +104,15 @@ def chosen_execution(settings: Settings, detector: Detector, load: TimedLoad, is
         return Execution(plan=default, origin="default", reason="tuning_seconds is 0: nothing was measured")
     plans = candidate_plans(cpus, on_gpu, pins)
     frame = driving_frame(settings.max_frame_pixels)
-    budget_s, in_short = settings.tuning_seconds, made_frame(frame)
+    budget_s, in_short = settings.tuning_seconds * (TIMES_ON_GPU if on_gpu else 1), made_frame(frame)
     measurements = measured(settings, detector, load, plans, [frame], in_short, budget_s, is_ending)
-    return decided(settings, detector, measurements, "measured")
+    execution = decided(settings, detector, measurements, "measured")
+    if on_gpu and execution.plan not in [figures.plan for figures in measurements.figures]:
+        logger.warning(
+            "a plan is taken unmeasured, perhaps the slowest on this GPU: allow more time, or set --tuning",
+            extra={"plan": in_words(execution.plan), "seconds": budget_s},
+        )
+    return execution
 
 
 def measured(
@@ -114,9 +125,20 @@ def measured(
     seconds: float,
     is_ending: IsEnding = never,
 ) -> Measurements:
-    """Figures of the plans within so many seconds; raises Draining once `is_ending` says so."""
+    """Figures of the plans within so many seconds; raises Draining once `is_ending` says so.
+
+    Raises ProviderUnavailable where a GPU does not answer the first plan's frames.
+    """
     opener = _PlanOpener(settings, detector, load)
-    found = measure_plans(plans, opener, frames, frame_in_words, seconds, is_ending=is_ending)
+    try:
+        found = measure_plans(plans, opener, frames, frame_in_words, seconds, is_ending=is_ending)
+    except (StartupError, FrameError, Draining):
+        raise
+    except Exception as problem:
+        # Whatever plan has brought CUDA down, the first fails then, too.
+        if is_on_gpu(detector):
+            raise cuda_failed(f"frames failed while plans were measured: {problem}") from problem
+        raise
     del opener
     give_freed_memory_back()
     _log(found)
@@ -187,22 +209,33 @@ def machine_of(settings: Settings, detector: Detector) -> Machine:
 
 
 class _PlanOpener:
-    """Opens schedulers; plans with the same threads, all with or without graphs, share a session."""
+    """Opens schedulers; plans with the same threads, all with or without graphs, share a detector.
+
+    Its sessions are one for all batches, on a GPU one for each batch size.
+    """
 
     def __init__(self, settings: Settings, detector: Detector, load: TimedLoad) -> None:
         self._settings, self._load = settings, load
-        self._detectors = {_opened_parts(settings, detector): detector}
+        parts = _opened_parts(settings, detector)
+        self._detectors, self._loaded = {parts: detector}, {(*parts, 1)}
+        self._on_gpu = is_on_gpu(detector)
 
     def open(self, plan: ExecutionPlan) -> Scheduler:
         """A scheduler with room for what keeps the plan busy."""
         parts = _session_parts(plan)
         if parts not in self._detectors:
             self._detectors[parts] = self._load(pinned(self._settings, plan))
-        return open_scheduler(self._detectors[parts], plan, max_queue_frames=2 * under_way(plan))
+        scheduler = open_scheduler(self._detectors[parts], plan, max_queue_frames=2 * under_way(plan))
+        self._loaded |= self._sessions(plan)
+        return scheduler
 
     def loading_s(self, plan: ExecutionPlan) -> float:
-        """As long as the load before, where the plan's session is not there yet."""
-        return 0.0 if _session_parts(plan) in self._detectors else self._load.seconds
+        """As long as the load before, for each of the plan's sessions that is not there yet."""
+        return self._load.seconds * len(self._sessions(plan) - self._loaded)
+
+    def _sessions(self, plan: ExecutionPlan) -> set[tuple[int, bool, int]]:
+        sizes = plan.batch_sizes if self._on_gpu else (1,)
+        return {(*_session_parts(plan), size) for size in sizes}
 
 
 def _session_parts(plan: ExecutionPlan) -> tuple[int, bool]:

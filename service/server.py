@@ -4,6 +4,7 @@ SIGTERM            ready refuses, requests are still served with `Connection: cl
                    then the port closes, what runs is finished, and the process ends with code 0
 SIGINT             the same without the wait
 a second signal    ends the drain at once; a third one ends the process without waiting for what runs
+a lost device      or a dead thread: ready refuses, and the process ends with code 1, to be started again
 """
 
 import asyncio
@@ -20,6 +21,7 @@ from typing import Any, Final
 import uvicorn
 from fastapi import FastAPI
 
+from service.errors import StartupError
 from service.http_protocol import BoundedProtocol, ServerConfiguration
 from service.listener import BACKLOG, accepted, listen, refuse_new_connections, url_of
 from service.settings import Settings
@@ -35,7 +37,7 @@ HANDSHAKE_SECONDS: Final = 0.3
 
 
 def serve(app: FastAPI, settings: Settings) -> None:
-    """Serve the application until a signal ends it. Raises StartupError when the process cannot start."""
+    """Serve the application until a signal ends it. Raises StartupError when the process cannot start, or go on."""
     listener = listen(settings.host, settings.port)
     server = DrainingServer(configuration(app, settings), app.state.lifecycle, settings.drain_seconds)
     server.run(sockets=[listener])
@@ -123,6 +125,16 @@ class DrainingServer(uvicorn.Server):
         logger.info("ending", extra={"signal": received.name})
         self.force_exit = self._signals > 2
         self.stop()
+
+    async def on_tick(self, counter: int) -> bool:
+        """Look, ten times a second, whether frames are still answered."""
+        if broken := self._lifecycle.broken:
+            self.on_broken(broken)
+        return await super().on_tick(counter)
+
+    def on_broken(self, reason: str) -> None:
+        """End with code 1: whoever has started the process starts another, and nothing else helps."""
+        self._lifecycle.fail(StartupError(f"{reason}; the process ends, and needs to be started again"))
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
         """Say where the service listens, once it does."""

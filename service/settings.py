@@ -79,8 +79,9 @@ class Settings(BaseSettings):
         3.0,
         ge=0,
         le=60,
-        description="Seconds at the start in which ways to run the model are measured, unless all parts are set; 0 "
-        "measures none and takes a worker on each CPU, or batches on a GPU",
+        description="Seconds at the start in which ways to run the model are measured, unless all parts are set; on "
+        "CUDA five times as many, since each way loads sessions first; 0 measures none and takes a worker on each CPU, "
+        "or batches on a GPU",
     )
     tuning: Path | None = Field(
         None,

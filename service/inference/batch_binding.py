@@ -1,7 +1,8 @@
 """Batches of a few fixed sizes through buffers that are bound once and used again and again.
 
 A provider that meets a new shape searches and reserves anew; with a few sizes, each run beforehand, no frame pays for
-that. On CUDA the frames are gathered in page-locked memory, from which the device copies by itself.
+that. CUDA searches anew whenever the shape is not that of the run before: each size has a session of its own there. On
+CUDA, too, the frames are gathered in page-locked memory, from which the device copies by itself.
 
 # B = frames in a batch, L = labels, H/W = height/width in pixels, C = 3 (RGB), h/w = evidence grid
 """
@@ -24,7 +25,7 @@ WARM_UP_RUNS: Final = 3
 
 
 class BatchBinding:
-    """The buffers of one batch size; not to be used by two threads at once.
+    """The buffers of one batch size, and the session that runs it; not to be used by two threads at once.
 
     With a number of its own as `graph`, CUDA records the run and replays it: on these addresses, and only on the
     thread that recorded it.

@@ -26,6 +26,30 @@ def driver_hindrance() -> str | None:
     return None
 
 
+def gpu_description() -> str | None:
+    """The GPU that CUDA computes on: its name, memory and the CUDA that its driver knows; None where that is not told.
+
+    For example "NVIDIA H200, 140 GiB, CUDA 13.0"; a part of a GPU (MIG) and its memory, where the process sees no more.
+    """
+    device, memory, version = ctypes.c_int(), ctypes.c_size_t(), ctypes.c_int()
+    name = ctypes.create_string_buffer(256)
+    try:
+        driver = ctypes.CDLL(DRIVER)
+        failed = (
+            driver.cuInit(0)
+            or driver.cuDeviceGet(ctypes.byref(device), 0)
+            or driver.cuDeviceGetName(name, len(name), device)
+            or driver.cuDeviceTotalMem_v2(ctypes.byref(memory), device)
+            or driver.cuDriverGetVersion(ctypes.byref(version))
+        )
+    except (OSError, AttributeError):
+        return None
+    if failed:
+        return None
+    major, minor = version.value // 1000, version.value % 1000 // 10
+    return f"{name.value.decode()}, {memory.value / 2**30:.0f} GiB, CUDA {major}.{minor}"
+
+
 def page_lock(buffer: NDArray[np.uint8]) -> bool:
     """Keep a buffer's pages where they are, as long as it lives, so that the device copies from it by itself.
 

@@ -92,6 +92,11 @@ class Detector:
         frame = decode_frame(incoming, *size) if isinstance(incoming, bytes) else fit_frame(incoming, *size)
         return ReadyFrame(frame, time.monotonic() - started_s)
 
+    def black_frame(self) -> ReadyFrame:
+        """A frame that every model answers, whatever it says."""
+        pixels_HWC = np.zeros((self._height, self._width, 3), np.uint8)
+        return ReadyFrame(DecodedFrame(pixels_HWC, self._width, self._height), decode_s=0.0)
+
     def infer(self, ready: ReadyFrame) -> Detection:
         """The second half of `detect`: what the frame shows."""
         started_s = time.monotonic()

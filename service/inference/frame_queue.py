@@ -19,7 +19,7 @@ from functools import partial
 from typing import Any, Final, Generic, TypeVar
 from weakref import ref
 
-from service.errors import DeadlineExceeded, QueueFull, RoadcueError, forget_origin
+from service.errors import DeadlineExceeded, NotReady, QueueFull, RoadcueError, forget_origin
 from service.inference.decoding import Incoming
 from service.inference.pace import Pace
 
@@ -131,6 +131,7 @@ class FrameQueue(Generic[Result]):
         self._earliest_deadline_s = NEVER
         self._running = 0
         self._closed = False
+        self.failure: str | None = None
         self._lock = threading.Lock()
         self._encoded_came = threading.Condition(self._lock)
         self._decoded_came = threading.Condition(self._lock)
@@ -141,11 +142,11 @@ class FrameQueue(Generic[Result]):
 
         Raises QueueFull when not all of them have room, or when those that wait already take longer than the deadline
         allows: it is the load that stands in the way, and asking later may help. Raises DeadlineExceeded when there is
-        no time for a single frame: with an empty queue it would not be answered either.
+        no time for a single frame: with an empty queue it would not be answered either. Raises NotReady once it broke.
         """
         now_s = self._look()
         with self._lock:
-            if self._closed:
+            if self._closed and not self.failure:
                 raise RuntimeError("the scheduler is closed")
             self._refuse(len(frames), now_s, deadline_s)
             deadline_s = NEVER if deadline_s is None else deadline_s
@@ -197,15 +198,16 @@ class FrameQueue(Generic[Result]):
             while len(self._decoded) >= self._max_decoded and not self._closed:
                 self._decoded_left.wait()
             self._running -= 1
-            closed = self._closed
-            waits = not closed and not job.future.cancelled()
+            failure = self.failure
+            waits = not self._closed and not job.future.cancelled()
             if waits:
                 self._decoded[job] = None
                 self._earliest_deadline_s = min(self._earliest_deadline_s, job.deadline_s)
                 self._decoded_came.notify()
-        if closed:
+        if failure:
+            job.fail(_broken())
+        elif not waits:
             job.future.cancel()
-        if not waits:
             job.begin()
 
     def take_batch(self, most: int) -> list[Job[Result]] | None:
@@ -239,12 +241,26 @@ class FrameQueue(Generic[Result]):
     def close(self) -> None:
         """Cancel what waits, and let nothing in any more."""
         with self._lock:
-            self._closed = True
-            waiting = [*self._encoded, *self._decoded]
-            for signal in (self._encoded_came, self._decoded_came, self._decoded_left):
-                signal.notify_all()
+            waiting = self._end()
         for job in waiting:
             job.future.cancel()
+
+    def break_off(self, failure: str) -> None:
+        """Close because nothing can be answered any more: who waits and who comes is told so, with NotReady."""
+        with self._lock:
+            self.failure = failure
+            waiting = self._end()
+            self._encoded.clear()
+            self._decoded.clear()
+        for job in waiting:
+            job.fail(_broken())
+
+    def _end(self) -> list[Job[Result]]:
+        """Have everybody stop waiting for frames; returns those that wait. To be called with the lock."""
+        self._closed = True
+        for signal in (self._encoded_came, self._decoded_came, self._decoded_left):
+            signal.notify_all()
+        return [*self._encoded, *self._decoded]
 
     def _comes(self, signal: threading.Condition, lane: _Lane[Result]) -> bool:
         """Wait for a frame in the lane; False once the queue is closed and the lane is empty."""
@@ -282,6 +298,8 @@ class FrameQueue(Generic[Result]):
         return len(self._encoded) + len(self._decoded)
 
     def _refuse(self, frames: int, now_s: float, deadline_s: float | None) -> None:
+        if self.failure:
+            raise _broken()
         if self._waiting() + frames > self._max_waiting:
             raise self._full(
                 f"{self._waiting()} frames wait, {frames} more have no room; at most {self._max_waiting} may wait"
@@ -330,6 +348,11 @@ class FrameQueue(Generic[Result]):
                     self._decoded_left.notify()
                     return True
         return False
+
+
+def _broken() -> NotReady:
+    # Readiness and the log say why: clients need not know the device's own words.
+    return NotReady("frames are answered no more; the process needs a restart", retry_after_s=1.0)
 
 
 def _too_late(left_s: float, pace: Pace, waited_s: float = 0.0) -> DeadlineExceeded:

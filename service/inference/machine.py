@@ -11,6 +11,7 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from service import __version__
 from service.inference.artifact import variant_path
+from service.inference.cuda_driver import gpu_description
 from service.inference.detector import Detector
 
 PROC: Final = Path("/proc")
@@ -27,7 +28,7 @@ class Machine(BaseModel):
     provider: str
     cpu: str
     cpus: int = Field(ge=1, description="CPUs that one process has for itself")
-    gpus: tuple[str, ...] = Field(description="Names of the NVIDIA GPUs, where CUDA runs the model")
+    gpus: tuple[str, ...] = Field(description="The NVIDIA GPU and its driver's CUDA, where it runs the model")
     roadcue: str
     onnxruntime: str
 
@@ -62,7 +63,9 @@ def cpu_name(proc: Path = PROC) -> str:
 
 
 def gpu_names(proc: Path = PROC) -> tuple[str, ...]:
-    """The NVIDIA GPUs, as their driver tells them on Linux; none elsewhere."""
+    """The NVIDIA GPU that computes, as its driver tells; where it does not, the names of all, which Linux knows."""
+    if description := gpu_description():
+        return (description,)
     files = sorted(proc.glob("driver/nvidia/gpus/*/information"))
     found = [re.search(r"^Model:\s*(.+?)\s*$", _read(file), re.MULTILINE) for file in files]
     return tuple(match[1] for match in found if match)

@@ -67,7 +67,12 @@ class FrameScheduler(Generic[Result]):
 
     def healthy(self) -> bool:
         """Whether every thread lives."""
-        return not self._closed and all(thread.is_alive() for thread in self._threads)
+        return not (self._closed or self._queue.failure) and all(thread.is_alive() for thread in self._threads)
+
+    @property
+    def failure(self) -> str | None:
+        """Why nothing can be answered any more, as far as that is known; None where it can."""
+        return None if self.healthy() else self._queue.failure or "a worker has died"
 
     def close(self) -> None:
         """Cancels what waits, finishes what is being inferred and ends the threads."""
@@ -140,13 +145,15 @@ def in_batches(
     max_queue_frames: int,
     clock: Callable[[], float] = time.monotonic,
     wait_bound: WaitBound = NO_WAIT_BOUND,
+    known: Prepared | None = None,
 ) -> FrameScheduler[Result]:
     """A scheduler whose workers decode and whose one inference thread takes whatever waits.
 
-    Raises what `open_infer` raises, which that thread calls first.
+    Raises what `open_infer` raises, which that thread calls first. With a `known` frame it ends, and is not healthy any
+    more, once frames fail and this one does, too.
     """
     queue = FrameQueue[Result](max_queue_frames, plan.largest_batch, clock, wait_bound)
-    crew = BatchCrew(queue, decode, open_infer, plan.largest_batch)
+    crew = BatchCrew(queue, decode, open_infer, plan.largest_batch, known)
     scheduler = FrameScheduler(queue, [crew.infer] + [crew.decode] * plan.inference_workers, plan.inference_workers)
     try:
         crew.opened.result()
@@ -170,4 +177,5 @@ def open_scheduler(
     bounds = (max_queue_frames, clock, wait_bound)
     if not plan.batched and detector.session.provider != CUDA:
         return start_to_end(detector.decode, detector.infer, plan.inference_workers, *bounds)
-    return in_batches(detector.decode, partial(detector.batches, plan), plan, *bounds)
+    known = detector.black_frame() if detector.session.provider == CUDA else None
+    return in_batches(detector.decode, partial(detector.batches, plan), plan, *bounds, known)

@@ -3,6 +3,8 @@
 # B = frames in a batch, L = labels, H/W = height/width in pixels, C = 3 (RGB), h/w = evidence grid
 """
 
+import contextlib
+import io
 import platform
 import re
 from collections.abc import Callable, Sequence
@@ -32,8 +34,6 @@ _CUDA_OPTIONS: Final = {
     "cudnn_conv_algo_search": "HEURISTIC",
     # The arena then grows by what is needed instead of doubling.
     "arena_extend_strategy": "kSameAsRequested",
-    # TF32, the default, keeps 10 of 23 bits of the mantissa: the model would not reproduce its self-test.
-    "use_tf32": "0",
 }
 
 
@@ -65,6 +65,8 @@ class ModelSession:
         self.fallback_reason: str | None = None
         self._session = self._open(device)
         self.provider: str = self._session.get_providers()[0]
+        # The one that is there has run a single frame.
+        self._session_by_size = {1: self._session}
         self.cuda_graphs = cuda_graphs and self.provider == CUDA
 
     def run(self, frames_BHWC: NDArray[np.uint8]) -> Outputs:
@@ -74,15 +76,39 @@ class ModelSession:
     def bind(self, batch_sizes: Sequence[int]) -> Callable[[Sequence[NDArray[np.uint8]]], Outputs]:
         """A function that runs as many frames as the largest of these sizes at once, warm for all of them.
 
+        Raises ProviderUnavailable where CUDA, which has run a single frame, does not run these batches.
         Call it on the thread that called this, and on no other: CUDA keeps what it has recorded for each thread.
         """
+        try:
+            bindings = self._bindings(batch_sizes)
+        except Exception as problem:
+            if self.provider == CUDA:
+                sizes = ", ".join(map(str, batch_sizes))
+                raise cuda_failed(f"batches of {sizes} failed: {problem}") from problem
+            raise
+        if any(session.get_providers()[0] != self.provider for session in self._session_by_size.values()):
+            raise cuda_failed("ONNX Runtime fell back to the CPU at batches (see its messages above)")
+        return lambda frames_HWC: Outputs(*bindings.run(frames_HWC))
+
+    def _bindings(self, batch_sizes: Sequence[int]) -> BatchBindings:
         memory: Memory = "cuda" if self.provider == CUDA else "cpu"
         graphs = self._graph_numbers if self.cuda_graphs else repeat(None)
-        bindings = BatchBindings(
-            BatchBinding(self._session, self._artifact.metadata, size, memory, graph)
+        return BatchBindings(
+            BatchBinding(self._session_for(size), self._artifact.metadata, size, memory, graph)
             for size, graph in zip(batch_sizes, graphs, strict=False)
         )
-        return lambda frames_HWC: Outputs(*bindings.run(frames_HWC))
+
+    def _session_for(self, batch_size: int) -> onnxruntime.InferenceSession:
+        """On CUDA one for each size, else the one for all.
+
+        ONNX Runtime keeps one plan of each convolution, and has cuDNN make another whenever the shape changes, back to
+        one that it had before, too (1.31; microsoft/onnxruntime#23006): no size would stay warm beside another.
+        """
+        if self.provider != CUDA:
+            return self._session
+        if batch_size not in self._session_by_size:
+            self._session_by_size[batch_size] = self._create_on_cuda()
+        return self._session_by_size[batch_size]
 
     def warm_up(self, batch_size: int = 1) -> None:
         """Run once, so that the first real frame does not pay for lazy initialisation."""
@@ -116,11 +142,7 @@ class ModelSession:
         if session is not None:
             return session
         if device == "cuda":
-            raise ProviderUnavailable(
-                f"device=cuda was asked for, but the CUDA provider cannot run the model: {reason}. "
-                "Install the NVIDIA driver and `roadcue[cuda]`, or choose device=auto or device=cpu",
-                reason=reason,
-            )
+            raise _unavailable("device=cuda was asked for", reason)
         self.fallback_reason = reason
         return self._create([CPU])
 
@@ -129,15 +151,27 @@ class ModelSession:
         if hindrance := cuda_hindrance():
             return None, hindrance
         try:
-            onnxruntime.preload_dlls()
-            session = self._create([(CUDA, _CUDA_OPTIONS | {"enable_cuda_graph": str(int(self._records_graphs))}), CPU])
-            # ONNX Runtime falls back without raising: only the provider list and a real run tell.
-            if session.get_providers()[0] != CUDA:
-                return None, "ONNX Runtime could not load it and fell back to the CPU (see its messages above)"
+            messages = _preload_libraries()
+            session = self._create_on_cuda()
+            # A library that cannot be loaded raises nothing: only the provider list and a real run tell.
             deviation = self._self_test_deviation(session)
+            if session.get_providers()[0] != CUDA:
+                why = messages or "see its messages above"
+                return None, f"ONNX Runtime could not load it and fell back to the CPU ({why})"
         except Exception as problem:  # noqa: BLE001 - ONNX Runtime's exception classes share no base but Exception
             return None, f"a first run failed: {problem}"
         return (None, f"its answers differ: {deviation}") if deviation else (session, "")
+
+    def _create_on_cuda(self) -> onnxruntime.InferenceSession:
+        return self._create([(CUDA, self._cuda_options()), CPU])
+
+    def _cuda_options(self) -> dict[str, str]:
+        # TF32, the default, keeps 10 of 23 bits of a float32's mantissa: the model would not reproduce its self-test.
+        # float16 has no more bits to lose, and without it ONNX Runtime takes no tensor cores for convolutions at all,
+        # whatever their type (1.31). int8's convolutions are float32 on CUDA.
+        tensor_cores = self._artifact.metadata.precision == "float16"
+        flags = {"use_tf32": tensor_cores, "enable_cuda_graph": self._records_graphs}
+        return _CUDA_OPTIONS | {name: str(int(on)) for name, on in flags.items()}
 
     def _create(self, providers: list[str | tuple[str, dict[str, str]]]) -> onnxruntime.InferenceSession:
         options = onnxruntime.SessionOptions()
@@ -150,7 +184,8 @@ class ModelSession:
         options.add_session_config_entry("session.intra_op.allow_spinning", "0")
         if not adds_bytes_exactly():
             options.add_session_config_entry("session.x64quantprecision", "1")
-        return onnxruntime.InferenceSession(self._artifact.content, options, providers=providers)
+        # Else a provider that fails is replaced by the CPU, here or in any later run, and only standard output says so.
+        return onnxruntime.InferenceSession(self._artifact.content, options, providers=providers, enable_fallback=0)
 
 
 def adds_bytes_exactly(cpu_description: Path = Path("/proc/cpuinfo")) -> bool:
@@ -173,6 +208,30 @@ def cuda_hindrance() -> str | None:
     if CUDA not in onnxruntime.get_available_providers():
         return "this build of ONNX Runtime has no CUDA provider"
     return driver_hindrance()
+
+
+def cuda_failed(reason: str) -> ProviderUnavailable:
+    """The error of a session that has run single frames on CUDA, and does nothing more there."""
+    return _unavailable("single frames ran on CUDA", reason)
+
+
+def _unavailable(before: str, reason: str) -> ProviderUnavailable:
+    return ProviderUnavailable(
+        f"{before}, but the CUDA provider cannot run the model: {reason}. "
+        "Install the NVIDIA driver and `roadcue[cuda]`, or choose device=auto or device=cpu",
+        reason=reason,
+    )
+
+
+def _preload_libraries() -> str:
+    """Load the libraries of CUDA; returns in one line what ONNX Runtime prints on standard output, which is answers'.
+
+    It prints which of them it cannot load, and raises nothing.
+    """
+    printed = io.StringIO()
+    with contextlib.redirect_stdout(printed):
+        onnxruntime.preload_dlls()
+    return " ".join(printed.getvalue().split())
 
 
 def _run(session: onnxruntime.InferenceSession, frames_BHWC: NDArray[np.uint8]) -> Outputs:

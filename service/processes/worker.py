@@ -93,10 +93,12 @@ class WorkerServer(DrainingServer):
         """Keep the others informed, ten times a second."""
         self._place.board.beat(self._place.number)
         self._tell_standing()
-        if self._was_ready and self._lifecycle.stage == "loading":
-            logger.error("a thread has died; the process ends, and another takes its place")
-            self._on_own_signal()
         return await super().on_tick(counter)
+
+    def on_broken(self, reason: str) -> None:
+        """End in order: the supervisor starts another."""
+        logger.error("the process ends, and another takes its place", extra={"reason": reason})
+        self._on_own_signal()
 
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
         """Shut down, and leave the last figures behind."""

@@ -45,6 +45,13 @@ class Lifecycle:
         return "ready" if self._serving and self._serving.scheduler.healthy() else "loading"
 
     @property
+    def broken(self) -> str | None:
+        """Why what was ready answers no frames any more, though nobody wants it to end; None where it does."""
+        if self.failure or self.draining or self._serving is None:
+            return None
+        return self._serving.scheduler.failure
+
+    @property
     def uptime_s(self) -> float:
         return self._clock() - self._started_s
 
@@ -76,5 +83,5 @@ class Lifecycle:
         serving = self.serving()
         if self.draining:
             raise Draining("the process is about to end; requests that still arrive are served")
-        if not serving.scheduler.healthy():
-            raise NotReady("a worker has died; the process needs a restart", retry_after_s=self._retry_after_s)
+        if failure := serving.scheduler.failure:
+            raise NotReady(f"{failure}; the process needs a restart", retry_after_s=self._retry_after_s)

@@ -2,19 +2,24 @@
 
 import re
 import signal
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import httpx
+import numpy as np
 import pytest
+from numpy.typing import NDArray
 
-from service.app import create_app
-from service.errors import ModelFileError, StartupError
+from service.app import create_app, detector_of
+from service.errors import ModelFileError, ProviderUnavailable, StartupError
+from service.inference.decoding import FrameLimits
 from service.inference.detector import Detector
+from service.inference.session import Outputs
 from service.settings import Settings
-from tests.service.conftest import OpenClient, encoded, running, wait_until
+from tests.service.conftest import GatedSession, OpenClient, encoded, running, wait_until
 from tests.service.label_folder.frames import rows
 from tests.service.server_process import ServerProcess
+from tests.tiny_model import tiny_metadata
 
 pytestmark = pytest.mark.anyio
 
@@ -45,6 +50,95 @@ async def test_unforeseen_failure_of_the_start_is_a_startup_error(
     assert isinstance(app.state.lifecycle.failure, StartupError)
     assert "unforeseen" in str(app.state.lifecycle.failure)
     assert any(record.exc_info for record in caplog.records)
+
+
+class BatchesFail(GatedSession):
+    """Runs a single frame where CUDA would, and has no room for batches."""
+
+    provider = "CUDAExecutionProvider"
+
+    def __init__(self, breaks_later: bool) -> None:
+        super().__init__()
+        self._breaks_later = breaks_later
+
+    def bind(self, _: Sequence[int]) -> Callable[[Sequence[NDArray[np.uint8]]], Outputs]:
+        """Never any batch: either at once, or not until frames come."""
+        if self._breaks_later:
+            return self._fail
+        raise ProviderUnavailable("device=cuda was asked for, but batches fail", reason="batches of 1, 2, 4 failed")
+
+    @staticmethod
+    def _fail(_: Sequence[NDArray[np.uint8]]) -> Outputs:
+        raise RuntimeError("CUDA failure 700")
+
+
+def loaded_on(asked: list[str], breaks_later: bool = False) -> Callable[[Settings], Detector]:
+    """Loads the real thing on the CPU, and notes the device that is asked for; elsewhere batches fail."""
+
+    def load(settings: Settings) -> Detector:
+        asked.append(settings.device)
+        if settings.device == "cpu":
+            return detector_of(settings)
+        return Detector(tiny_metadata(), BatchesFail(breaks_later), FrameLimits())
+
+    return load
+
+
+@pytest.mark.parametrize(
+    ("tuning_seconds", "breaks_later", "reason"),
+    [
+        (0, False, "batches of 1, 2, 4 failed"),
+        (0.5, False, "batches of 1, 2, 4 failed"),
+        (0.5, True, "frames failed while plans were measured: CUDA failure 700"),
+    ],
+    ids=["opened by default", "opened to be measured", "measured"],
+)
+async def test_auto_serves_on_the_cpu_where_cuda_fails_at_batches(
+    model: Path, red_png: bytes, tuning_seconds: float, breaks_later: bool, reason: str
+) -> None:
+    """When the plan that was chosen is opened, and while plans are measured."""
+    asked: list[str] = []
+    settings = Settings(model=model, device="auto", tuning_seconds=tuning_seconds)
+    app = create_app(settings, loaded_on(asked, breaks_later))
+    async with running(app) as client:
+        await wait_until(lambda: app.state.lifecycle.stage == "ready")
+        answer, health = await client.post("/predict", files={"file": red_png}), (await client.get("/health")).json()
+    assert answer.status_code == 200
+    assert (health["provider"], health["fallback_reason"]) == ("CPUExecutionProvider", reason)
+    assert asked[:2] == ["auto", "cpu"]
+
+
+class BatchesRun(GatedSession):
+    """Runs batches where CUDA would."""
+
+    provider = "CUDAExecutionProvider"
+
+    def bind(self, _: Sequence[int]) -> Callable[[Sequence[NDArray[np.uint8]]], Outputs]:
+        """One for every label, once the gate is open."""
+        return lambda frames_HWC: self.run(np.stack(frames_HWC))
+
+
+@pytest.mark.parametrize("workers", [1, 2])
+async def test_processes_that_share_a_gpu_are_a_warning(
+    model: Path, caplog: pytest.LogCaptureFixture, workers: int
+) -> None:
+    """One process for each GPU is meant; on a CPU several are for HTTP."""
+    app = create_app(
+        Settings(model=model, device="cuda", tuning_seconds=0, workers=workers),
+        lambda _: Detector(tiny_metadata(), BatchesRun(), FrameLimits()),
+    )
+    async with running(app):
+        await wait_until(lambda: app.state.lifecycle.stage == "ready")
+    assert any("all processes share one GPU" in message for message in caplog.messages) is (workers == 2)
+
+
+async def test_cuda_that_fails_at_batches_fails_the_start(model: Path) -> None:
+    asked: list[str] = []
+    app = create_app(Settings(model=model, device="cuda", tuning_seconds=0), loaded_on(asked))
+    async with running(app):
+        await wait_until(lambda: app.state.lifecycle.stage == "failed")
+    assert isinstance(app.state.lifecycle.failure, ProviderUnavailable)
+    assert asked == ["cuda"]
 
 
 def test_a_signal_while_plans_are_measured_ends_the_process_in_order(

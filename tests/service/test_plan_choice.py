@@ -3,6 +3,7 @@
 import logging
 import time
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +19,7 @@ from service.inference.execution import ExecutionPlan
 from service.inference.session import Outputs
 from service.inference.tuning import Execution, Measurements, PlanFigures
 from service.inference.tuning_file import write_tuning_file
-from service.plan_choice import TimedLoad, decided, load_with_plan, machine_of, pinned
+from service.plan_choice import TimedLoad, _PlanOpener, decided, load_with_plan, machine_of, pinned
 from service.settings import Settings
 from tests.service.conftest import GatedSession
 from tests.tiny_model import tiny_metadata
@@ -149,7 +150,7 @@ def test_graphs_compete_with_plain_runs_and_the_faster_one_serves(model: Path) -
         graphs = settings.cuda_graphs == "on"
         return Detector(tiny_metadata(), OnCuda(graphs, 0.001 if graphs else 0.01), FrameLimits())
 
-    settings = settings_of(model, device="auto", max_batch_frames=2, tuning_seconds=2.0)
+    settings = settings_of(model, device="auto", max_batch_frames=2, tuning_seconds=0.4)
     chosen = load_with_plan(settings, load)
     assert chosen.execution.plan.cuda_graphs
     assert chosen.detector.session.cuda_graphs
@@ -203,11 +204,44 @@ def test_graphs_that_cannot_be_had_are_left_out_and_the_service_starts(model: Pa
             raise ProviderUnavailable("device=cuda was asked for, but a node of the graph is on the CPU")
         return Detector(tiny_metadata(), OnCuda(False, 0.001), FrameLimits())
 
-    execution = load_with_plan(settings_of(model, max_batch_frames=2, tuning_seconds=1.0), load).execution
+    execution = load_with_plan(settings_of(model, max_batch_frames=2, tuning_seconds=0.2), load).execution
     assert not execution.plan.cuda_graphs
     assert execution.measurements
     assert [left.plan.cuda_graphs for left in execution.measurements.left_out] == [True]
     assert "a node of the graph is on the CPU" in execution.measurements.left_out[0].reason
+
+
+@pytest.mark.parametrize(("on_gpu", "seconds"), [(True, 10.0), (False, 2.0)])
+def test_on_a_gpu_there_is_five_times_as_long_and_a_plan_without_figures_is_a_warning(
+    model: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture, on_gpu: bool, seconds: float
+) -> None:
+    """The default there is the slowest kind of plan."""
+    budgets: list[float] = []
+
+    def nothing_measured(*given: Any) -> Measurements:
+        budgets.append(given[6])
+        return Measurements(figures=(), frame="made", seconds=0)
+
+    monkeypatch.setattr("service.plan_choice.measured", nothing_measured)
+    load = CountingLoad()
+    on_cuda = Detector(tiny_metadata(), OnCuda(False, 0), FrameLimits())
+    execution = load_with_plan(settings_of(model, tuning_seconds=2), lambda given: on_cuda if on_gpu else load(given))
+    assert execution.execution.reason == "the default: there was no time to measure any plan"
+    assert budgets == [seconds]
+    warned = any("a plan is taken unmeasured" in message for message in caplog.messages)
+    assert warned is on_gpu
+
+
+def test_on_a_gpu_every_batch_size_loads_a_session(model: Path) -> None:
+    """Half a second each: 1 is there, 2 and 4 are not; once they are, a plan up to 8 lacks one. With graphs all do."""
+    load = TimedLoad(lambda _: Detector(tiny_metadata(), OnCuda(True, 0), FrameLimits()))
+    load.seconds = 0.5
+    opener = _PlanOpener(settings_of(model), Detector(tiny_metadata(), OnCuda(False, 0), FrameLimits()), load)
+    up_to_4, up_to_8 = ExecutionPlan(1, 1, (1, 2, 4)), ExecutionPlan(1, 1, (1, 2, 4, 8))
+    assert opener.loading_s(up_to_4) == 1.0
+    with opener.open(up_to_4):
+        assert (opener.loading_s(up_to_4), opener.loading_s(up_to_8)) == (0.0, 0.5)
+        assert opener.loading_s(replace(up_to_8, cuda_graphs=True)) == 2.0
 
 
 def test_processes_share_the_cpus(model: Path) -> None:

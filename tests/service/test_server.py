@@ -1,6 +1,7 @@
 """The real process: signals, drain, sockets."""
 
 import contextlib
+import gc
 import itertools
 import json
 import os
@@ -10,6 +11,7 @@ import signal
 import socket
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import closing
@@ -18,6 +20,10 @@ from pathlib import Path
 import httpx
 import pytest
 
+from service.app import create_app
+from service.errors import StartupError
+from service.server import serve
+from service.settings import Settings
 from tests.service.poster import Poster
 from tests.service.server_process import ServerProcess
 
@@ -185,6 +191,26 @@ def test_refused_cuda_ends_the_process_with_code_1(start_server: StartServer) ->
     server = start_server("--device", "cuda")
     assert server.wait() == 1
     assert "device=cuda was asked for" in server.lines[-1]
+
+
+def test_lost_device_ends_the_process_as_a_failed_start_does(model: Path) -> None:
+    """`serve` raises what the command line ends on with code 1, so that Docker and Kubernetes start another."""
+    settings = Settings(model=model, device="cpu", inference_workers=1, tuning_seconds=0, host="127.0.0.1", port=0)
+    app = create_app(settings)
+
+    def lose_device() -> None:
+        while app.state.lifecycle.stage != "ready":
+            time.sleep(0.01)
+        app.state.lifecycle.loaded.scheduler._queue.break_off("the device answers nothing any more: CUDA failure 700")
+
+    thread = threading.Thread(target=lose_device, daemon=True)
+    thread.start()
+    try:
+        with pytest.raises(StartupError, match="CUDA failure 700; the process ends"):
+            serve(app, settings)
+    finally:
+        gc.unfreeze()  # what outlives a server outlives no test
+    thread.join(30)
 
 
 def test_keep_alive_connection_answers_several_requests(server: ServerProcess, red_png: bytes) -> None:

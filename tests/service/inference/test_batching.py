@@ -5,7 +5,7 @@ from collections.abc import Callable, Iterator, Sequence
 
 import pytest
 
-from service.errors import DamagedImage, DeadlineExceeded
+from service.errors import DamagedImage, DeadlineExceeded, NotReady
 from service.inference.execution import ExecutionPlan
 from service.inference.scheduling import FrameScheduler, in_batches
 from tests.service.inference.schedules import Clock
@@ -60,10 +60,15 @@ def device() -> Iterator[GatedBatches]:
 
 
 def opened(
-    device: GatedBatches, decoding: Decoding | None = None, max_queue_frames: int = 8, clock: Clock | None = None
+    device: GatedBatches,
+    decoding: Decoding | None = None,
+    max_queue_frames: int = 8,
+    clock: Clock | None = None,
+    known: bytes | None = None,
 ) -> FrameScheduler[bytes]:
     """A scheduler of one decoder and batches of at most four."""
-    return in_batches(decoding or Decoding(), device.open, UP_TO_FOUR, max_queue_frames, clock or Clock())
+    decode = decoding or Decoding()
+    return in_batches(decode, device.open, UP_TO_FOUR, max_queue_frames, clock or Clock(), known=known)
 
 
 def occupy(scheduler: FrameScheduler[bytes], device: GatedBatches) -> None:
@@ -173,6 +178,41 @@ def test_failing_batch_is_tried_again_frame_by_frame(
         assert scheduler.healthy()
         assert scheduler.state().running_frames == 0
     assert device.batches[1:] == [names, [b"good"], [b"bad"], [b"also good"]]
+
+
+def test_device_that_fails_a_known_frame_too_ends_the_scheduler() -> None:
+    """As after CUDA's error 700. Four fail with the device's error; the two behind them are not tried any more."""
+    device, decoding = GatedBatches(lambda frames: b"first" not in frames), Decoding()
+    scheduler = opened(device, decoding, known=b"known")
+    occupy(scheduler, device)
+    futures = scheduler.submit([b"a", b"b", b"c", b"d", b"e", b"f"])
+    until_decoded(decoding, 1 + 5)
+    wait_for(lambda: scheduler.state().waiting_frames == 5)
+    device.gate.set()
+    assert [type(future.exception(30)) for future in futures] == [MemoryError] * 4 + [NotReady] * 2
+    assert device.batches[1:] == [[b"a", b"b", b"c", b"d"], [b"a"], [b"b"], [b"c"], [b"d"], [b"known"]]
+    assert not scheduler.healthy()
+    assert scheduler.failure == "the device answers nothing any more: no room for 1"
+    with pytest.raises(NotReady, match="needs a restart"):
+        scheduler.submit([b"g"])
+    with pytest.raises(NotReady, match="needs a restart"):
+        scheduler.refuse_without_room(1)
+    wait_for(lambda: scheduler.state().running_frames == 0)
+    scheduler.close()
+
+
+def test_bad_frames_do_not_end_a_scheduler_whose_device_answers_a_known_one() -> None:
+    """Alone and as a whole batch; the known frame is asked once for each batch of which nothing was answered."""
+    device = GatedBatches(lambda frames: any(frame.startswith(b"bad") for frame in frames))
+    device.gate.set()
+    with opened(device, known=b"known") as scheduler:
+        assert isinstance(scheduler.submit([b"bad"])[0].exception(30), MemoryError)
+        assert scheduler.submit([b"good"])[0].result(30).result == b"GOOD"
+        assert device.batches == [[b"bad"], [b"known"], [b"good"]]
+        bad, good = scheduler.submit([b"bad", b"good"])
+        assert (type(bad.exception(30)), good.result(30).result) == (MemoryError, b"GOOD")
+        assert scheduler.healthy()
+        assert scheduler.failure is None
 
 
 def test_decoded_frames_count_for_the_bound_of_the_queue(device: GatedBatches) -> None:

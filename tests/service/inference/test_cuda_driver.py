@@ -3,11 +3,12 @@
 import ctypes
 import gc
 import logging
+from typing import Any
 
 import numpy as np
 import pytest
 
-from service.inference.cuda_driver import driver_hindrance, page_lock
+from service.inference.cuda_driver import driver_hindrance, gpu_description, page_lock
 
 
 class FakeDriver:
@@ -32,6 +33,30 @@ class FakeDriver:
         if self._failing == "cuMemHostRegister":
             return 2
         self.locked[address.value or 0] = size.value
+        return 0
+
+    def cuInit(self, flags: int) -> int:
+        """Has to come first."""
+        return 100 if self._failing == "cuInit" else 0
+
+    def cuDeviceGet(self, device: Any, ordinal: int) -> int:
+        """Of the GPUs that the process sees."""
+        device._obj.value = ordinal
+        return 0
+
+    def cuDeviceGetName(self, name: Any, size: int, device: ctypes.c_int) -> int:
+        """As text that ends with 0."""
+        name.value = b"NVIDIA H200"
+        return 0
+
+    def cuDeviceTotalMem_v2(self, size: Any, device: ctypes.c_int) -> int:
+        """In bytes."""
+        size._obj.value = 140 * 2**30 - 1
+        return 0
+
+    def cuDriverGetVersion(self, version: Any) -> int:
+        """1000 times the major and 10 times the minor version."""
+        version._obj.value = 13020
         return 0
 
     def cuMemHostUnregister(self, address: ctypes.c_void_p) -> int:
@@ -76,6 +101,20 @@ def test_driver_that_refuses_costs_speed_alone(
     with caplog.at_level(logging.WARNING):
         assert not page_lock(np.zeros(8, np.uint8))
     assert [vars(record)["reason"] for record in caplog.records] == [reason]
+
+
+def test_gpu_is_known_by_name_memory_and_version(monkeypatch: pytest.MonkeyPatch) -> None:
+    """13020 is CUDA 13.2."""
+    with_driver(monkeypatch, FakeDriver())
+    assert gpu_description() == "NVIDIA H200, 140 GiB, CUDA 13.2"
+
+
+@pytest.mark.parametrize("driver", [None, FakeDriver("cuInit")])
+def test_gpu_of_a_driver_that_does_not_answer_is_unknown(
+    monkeypatch: pytest.MonkeyPatch, driver: FakeDriver | None
+) -> None:
+    with_driver(monkeypatch, driver)
+    assert gpu_description() is None
 
 
 def test_machine_without_driver_says_so(monkeypatch: pytest.MonkeyPatch) -> None:

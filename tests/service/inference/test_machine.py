@@ -5,6 +5,7 @@ import shutil
 from pathlib import Path
 
 import onnxruntime
+import pytest
 
 from service import __version__
 from service.inference.decoding import FrameLimits
@@ -61,8 +62,17 @@ def test_a_machine_that_tells_nothing_of_its_cpu_has_an_architecture(tmp_path: P
     assert cpu_name(tmp_path)
 
 
-def test_gpus_are_those_that_the_driver_names(tmp_path: Path) -> None:
+def test_the_gpu_is_the_one_that_computes(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setattr("service.inference.machine.gpu_description", lambda: "NVIDIA L4, 22 GiB, CUDA 13.0")
+    write(tmp_path / "driver/nvidia/gpus/0000:00:00.0/information", "Model: \t\t NVIDIA H200\n")
+    assert gpu_names(tmp_path) == ("NVIDIA L4, 22 GiB, CUDA 13.0",)
+
+
+def test_gpus_are_those_that_linux_names_where_the_driver_does_not_tell(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
     """As in /proc of a machine with NVIDIA's driver."""
+    monkeypatch.setattr("service.inference.machine.gpu_description", lambda: None)
     for number, name in enumerate(("NVIDIA H200", "NVIDIA L4")):
         write(tmp_path / f"driver/nvidia/gpus/0000:0{number}:00.0/information", f"Model: \t\t {name}\nIRQ:   \t\t 16\n")
     assert gpu_names(tmp_path) == ("NVIDIA H200", "NVIDIA L4")

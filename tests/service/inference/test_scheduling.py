@@ -1,5 +1,6 @@
 """Who computes when: order, bounds, cancellation, measured time."""
 
+import math
 import random
 import threading
 import time
@@ -11,7 +12,7 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from service.errors import DamagedImage, DeadlineExceeded, QueueFull
+from service.errors import DamagedImage, DeadlineExceeded, NotReady, QueueFull
 from service.inference.decoding import FrameLimits
 from service.inference.detector import Detector, load_detector
 from service.inference.execution import ExecutionPlan
@@ -250,7 +251,8 @@ class DeviceSession:
 
     provider, fallback_reason, cuda_graphs = CUDA, None, False
 
-    def __init__(self) -> None:
+    def __init__(self, lives_for: float = math.inf) -> None:
+        self._runs_left = lives_for
         self.bound_sizes: list[Sequence[int]] = []
         self.threads: set[str] = set()
 
@@ -264,6 +266,9 @@ class DeviceSession:
 
         def run(frames_HWC: Sequence[NDArray[np.uint8]]) -> Outputs:
             self.threads.add(threading.current_thread().name)
+            self._runs_left -= 1
+            if self._runs_left < 0:
+                raise RuntimeError("CUDA failure 700")
             ones_BL = np.ones((len(frames_HWC), 2), np.float32)
             return Outputs(ones_BL, np.ones((len(frames_HWC), 2, *GRID), np.float32))
 
@@ -282,6 +287,19 @@ def test_on_a_device_one_thread_infers_through_bound_buffers_whatever_the_batch(
     assert max(answer.batch_frames for answer in answers) <= batch_sizes[-1]
     assert session.bound_sizes == [batch_sizes]
     assert len(session.threads) == 1
+
+
+def test_scheduler_on_cuda_ends_once_the_device_is_lost() -> None:
+    """The first frame is answered; then every run fails, that of a black frame too."""
+    session = DeviceSession(lives_for=1)
+    on_device = Detector(tiny_metadata(), session, FrameLimits())
+    with open_scheduler(on_device, ExecutionPlan(1, batch_sizes=(1, 2)), max_queue_frames=4) as scheduler:
+        assert scheduler.submit([encoded(0, 0, 0)])[0].result(30).result.probabilities["red"] == 1.0
+        assert isinstance(scheduler.submit([encoded(0, 0, 0)])[0].exception(30), RuntimeError)
+        scheduler._threads[0].join(30)
+        with pytest.raises(NotReady):
+            scheduler.submit([encoded(0, 0, 0)])
+        assert scheduler.failure == "the device answers nothing any more: CUDA failure 700"
 
 
 # All at once

@@ -2,11 +2,12 @@
 
 import ctypes
 import re
+import sys
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from types import SimpleNamespace
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 import onnx
@@ -17,8 +18,9 @@ from onnx import numpy_helper
 
 from service.errors import ProviderUnavailable, SelfTestFailed
 from service.inference import session as session_module
-from service.inference.artifact import Artifact, SelfTestVector
+from service.inference.artifact import Artifact, Precision, SelfTestVector
 from service.inference.session import CPU, CUDA, ModelSession, adds_bytes_exactly
+from service.inference.variants import files_beside
 from service.settings import Settings
 from tests.tiny_model import GRID, HEIGHT, WIDTH, tiny_metadata, write_tiny_model
 
@@ -199,24 +201,33 @@ def test_exchanged_colours_fail(tmp_path: Path) -> None:
 
 
 class FakeSession:
-    """An ONNX Runtime session that reports what it is told to, and breaks or errs on CUDA where it is told to."""
+    """An ONNX Runtime session that reports what it is told to, and breaks or errs on CUDA where it is told to.
 
-    def __init__(self, providers: Sequence[str], breaks: str) -> None:
-        self._providers, self._breaks = list(providers), breaks
+    Where it may fall back, as it does unless told otherwise, it goes on with the CPU instead of breaking.
+    """
+
+    def __init__(self, providers: Sequence[str], breaks: str, enable_fallback: int) -> None:
+        self._providers, self.breaks, self._enable_fallback = list(providers), breaks, enable_fallback
 
     def get_providers(self) -> list[str]:
         """Where it says that it runs."""
         return self._providers
+
+    def set_providers(self, providers: Sequence[str]) -> None:
+        """Where it goes on from now."""
+        self._providers = list(providers)
 
     def run(
         self, names: Sequence[str] | None, feeds: dict[str, Frames], options: object = None
     ) -> list[NDArray[np.float32]]:
         """The means of the colours as the tiny model answers, with an error of 0.004, or the breakage."""
         on_cuda, frames_BHWC = self._providers[0] == CUDA, feeds["frames"]
-        if on_cuda and self._breaks == "run":
-            raise RuntimeError("CUDNN_STATUS_NOT_INITIALIZED")
+        if on_cuda and self.breaks == "run":
+            if not self._enable_fallback:
+                raise RuntimeError("CUDNN_STATUS_NOT_INITIALIZED")
+            self._providers = [CPU]
         means_BL = frames_BHWC[..., :2].mean(axis=(1, 2)) / 255
-        off = 0.004 if on_cuda and self._breaks == "answers" else 0.0
+        off = 0.004 if on_cuda and self.breaks == "answers" else 0.0
         evidence_BLhw = np.zeros((len(frames_BHWC), 2, *GRID), np.float32)
         return [(means_BL + off).astype(np.float32), evidence_BLhw]
 
@@ -237,19 +248,29 @@ class FakeRuntime:
         return [CUDA, CPU] if self._built_with_cuda else [CPU]
 
     def preload_dlls(self) -> None:
-        """Loads the CUDA libraries, or says that it cannot."""
+        """Loads the CUDA libraries, or says that it cannot: on standard output, where a single one is missing."""
+        if self._breaks == "library":
+            sys.stdout.write("Failed to load libcublas.so.13: no such file\nPlease install CUDA.\n")
         if self._breaks == "preload":
             raise RuntimeError("libcudnn.so.9 has no matching version")
 
-    def InferenceSession(self, content: bytes, options: Any, providers: Sequence[Any]) -> FakeSession:
-        """A session on the first provider, or on the last where it falls back as ONNX Runtime does: in silence."""
+    def InferenceSession(
+        self, content: bytes, options: Any, providers: Sequence[Any], enable_fallback: int = 1
+    ) -> FakeSession:
+        """A session on the first provider, or on the last where it falls back as ONNX Runtime does.
+
+        Without a word where it cannot load the provider's library; where creation fails, only if it may.
+        """
         names = [provider if isinstance(provider, str) else provider[0] for provider in providers]
         self.asked_for.append(names)
         self.memory_patterns.append(options.enable_mem_pattern)
         self.cuda_options |= dict(provider for provider in providers if not isinstance(provider, str)).get(CUDA, {})
         if self._breaks == "creation" and names[0] == CUDA:
-            raise RuntimeError("CUDA failure 35: driver version is insufficient")
-        return FakeSession(names[-1:] if self._falls_back else names, self._breaks)
+            if not enable_fallback:
+                raise RuntimeError("CUDA failure 35: driver version is insufficient")
+            names = [CPU]
+        falls_back = self._falls_back or self._breaks == "library"
+        return FakeSession(names[-1:] if falls_back else names, self._breaks, enable_fallback)
 
 
 def on_machine(monkeypatch: pytest.MonkeyPatch, runtime: FakeRuntime, driver: bool = True) -> FakeRuntime:
@@ -271,12 +292,22 @@ BROKEN_MACHINES = pytest.mark.parametrize(
         ({"built_with_cuda": False}, True, "this build of ONNX Runtime has no CUDA provider"),
         ({}, False, r"no NVIDIA driver was found \(libcuda\.so\.1 cannot be loaded\)"),
         ({"falls_back": True}, True, "could not load it and fell back to the CPU"),
+        ({"breaks": "library"}, True, r"fell back to the CPU \(Failed to load libcublas\.so\.13: no such file Please"),
         ({"breaks": "preload"}, True, "libcudnn.so.9 has no matching version"),
         ({"breaks": "creation"}, True, "driver version is insufficient"),
         ({"breaks": "run"}, True, "a first run failed: CUDNN_STATUS_NOT_INITIALIZED"),
         ({"breaks": "answers"}, True, r"self-test 1 of 1 is off by 0\.004 on CUDAExecutionProvider"),
     ],
-    ids=["no provider", "no driver", "silent fallback", "libraries", "creation", "first run", "wrong answers"],
+    ids=[
+        "no provider",
+        "no driver",
+        "silent fallback",
+        "one library",
+        "libraries",
+        "creation",
+        "first run",
+        "wrong answers",
+    ],
 )
 
 
@@ -302,6 +333,15 @@ def test_auto_falls_back_to_the_cpu_and_says_why(
     assert runtime.asked_for[-1] == [CPU]
 
 
+def test_standard_output_is_left_to_the_answers(
+    artifact: Artifact, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """`roadcue predict --format json` would begin with foreign text else."""
+    on_machine(monkeypatch, FakeRuntime(breaks="library"))
+    ModelSession(artifact, "auto")
+    assert capsys.readouterr().out == ""
+
+
 @pytest.mark.parametrize("device", ["auto", "cuda"])
 def test_cuda_that_runs_the_model_is_taken(
     artifact: Artifact, monkeypatch: pytest.MonkeyPatch, device: session_module.Device
@@ -315,12 +355,97 @@ def test_cuda_that_runs_the_model_is_taken(
     assert runtime.cuda_options["enable_cuda_graph"] == "0"
 
 
+@pytest.mark.parametrize(("precision", "use_tf32"), [("float32", "0"), ("int8", "0"), ("float16", "1")])
+def test_float16_alone_may_use_tensor_cores(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, precision: str, use_tf32: str
+) -> None:
+    """float32 is what must agree with the CPU, and int8 convolves in it; without TF32 float16 would convolve slowly."""
+    metadata = tiny_metadata().model_copy(update={"precision": precision}).model_dump_json()
+    model = Artifact.read(write_tiny_model(tmp_path / "model.onnx", metadata_json=metadata))
+    runtime = on_machine(monkeypatch, FakeRuntime())
+    ModelSession(model, "cuda")
+    assert runtime.cuda_options["use_tf32"] == use_tf32
+
+
 def test_cuda_graphs_are_recorded_only_where_they_are_asked_for(
     artifact: Artifact, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     runtime = on_machine(monkeypatch, FakeRuntime())
     ModelSession(artifact, "cuda", cuda_graphs=True)
     assert runtime.cuda_options["enable_cuda_graph"] == "1"
+
+
+class NotedBinding:
+    """What a batch binding is opened with, in place of one."""
+
+    opened: ClassVar[list[tuple[FakeSession, int, str, int | None]]] = []
+
+    def __init__(self, session: FakeSession, metadata: object, size: int, memory: str, graph: int | None) -> None:
+        if session.breaks == "falls back later" and size > 1:
+            session.set_providers([CPU])
+        if session.breaks == "batches" and size > 1:
+            raise RuntimeError("CUDA failure 2: out of memory")
+        self.opened.append((session, size, memory, graph))
+
+    def warm_up(self) -> None:
+        """Nothing is cold."""
+
+
+@pytest.fixture
+def opened(monkeypatch: pytest.MonkeyPatch) -> list[tuple[FakeSession, int, str, int | None]]:
+    """Which bindings are opened from now on: session, batch size, memory and graph."""
+    monkeypatch.setattr(NotedBinding, "opened", [])
+    monkeypatch.setattr(session_module, "BatchBinding", NotedBinding)
+    return NotedBinding.opened
+
+
+@pytest.mark.parametrize("cuda_graphs", [False, True])
+def test_on_cuda_each_batch_size_has_a_session_of_its_own(
+    artifact: Artifact,
+    monkeypatch: pytest.MonkeyPatch,
+    opened: list[tuple[FakeSession, int, str, int | None]],
+    cuda_graphs: bool,
+) -> None:
+    """A second plan finds those of its sizes; the session that is there runs single frames. All have the options."""
+    runtime = on_machine(monkeypatch, FakeRuntime())
+    model = ModelSession(artifact, "cuda", cuda_graphs=cuda_graphs)
+    model.bind((1, 4, 16))
+    model.bind((1, 4))
+    assert [size for _, size, _, _ in opened] == [1, 4, 16, 1, 4]
+    sessions = [session for session, _, _, _ in opened]
+    assert len(set(sessions)) == 3
+    assert sessions[3:] == sessions[:2]
+    assert runtime.asked_for == [[CUDA, CPU]] * 3
+    assert [(memory, graph) for _, _, memory, graph in opened] == [
+        ("cuda", number if cuda_graphs else None) for number in (1, 2, 3, 4, 5)
+    ]
+
+
+def test_on_the_cpu_one_session_runs_all_batch_sizes(
+    artifact: Artifact, monkeypatch: pytest.MonkeyPatch, opened: list[tuple[FakeSession, int, str, int | None]]
+) -> None:
+    runtime = on_machine(monkeypatch, FakeRuntime())
+    ModelSession(artifact, "cpu").bind((1, 4))
+    assert len({session for session, _, _, _ in opened}) == 1
+    assert runtime.asked_for == [[CPU]]
+
+
+@pytest.mark.usefixtures("opened")
+@pytest.mark.parametrize(
+    ("breaks", "reason"),
+    [
+        ("batches", "batches of 1, 4 failed: CUDA failure 2: out of memory"),
+        ("falls back later", "ONNX Runtime fell back to the CPU at batches"),
+    ],
+)
+def test_batches_that_cuda_cannot_run_are_refused_with_the_reason(
+    artifact: Artifact, monkeypatch: pytest.MonkeyPatch, breaks: str, reason: str
+) -> None:
+    """A single frame has run when the session was opened."""
+    on_machine(monkeypatch, FakeRuntime(breaks=breaks))
+    model = ModelSession(artifact, "auto")
+    with pytest.raises(ProviderUnavailable, match=f"single frames ran on CUDA, but .* cannot run the model: {reason}"):
+        model.bind((1, 4))
 
 
 def test_cpu_never_tries_cuda(artifact: Artifact, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -375,12 +500,22 @@ def test_cuda_answers_like_the_cpu(artifact: Artifact) -> None:
             np.testing.assert_allclose(seen.evidence_BLhw, expected.evidence_BLhw, atol=1e-5)
 
 
+# float32 differs from the CPU by rounding only; float16 by what its self-test allows.
+EMBEDDED_FILES = pytest.mark.parametrize(("precision", "atol"), [("float32", 1e-3), ("float16", 2e-2)])
+
+
+def embedded_file(precision: Precision) -> Artifact:
+    """The file of the embedded model in this precision."""
+    return Artifact.read(files_beside(Settings().model)[precision])
+
+
 @pytest.mark.gpu
 @pytest.mark.skipif(not has_nvidia_driver(), reason="needs an NVIDIA GPU")
+@EMBEDDED_FILES
 @pytest.mark.parametrize("cuda_graphs", [False, True])
-def test_bound_batches_answer_on_cuda_like_on_the_cpu(cuda_graphs: bool) -> None:
+def test_bound_batches_answer_on_cuda_like_on_the_cpu(precision: Precision, atol: float, cuda_graphs: bool) -> None:
     """Every size, in an order that comes back to each, and with a second set of buffers that must not be mixed up."""
-    embedded = Artifact.read(Settings().model)
+    embedded = embedded_file(precision)
     cuda, cpu = ModelSession(embedded, "cuda", cuda_graphs=cuda_graphs), ModelSession(embedded, "cpu")
     size = embedded.metadata.input
     both = [cuda.bind((1, 4, 8)), cuda.bind((1, 4, 8))]
@@ -390,24 +525,25 @@ def test_bound_batches_answer_on_cuda_like_on_the_cpu(cuda_graphs: bool) -> None
         expected = cpu.run(frames_BHWC)
         for run in both:
             seen = run(list(frames_BHWC))
-            np.testing.assert_allclose(seen.probabilities_BL, expected.probabilities_BL, atol=1e-3)
-            np.testing.assert_allclose(seen.evidence_BLhw, expected.evidence_BLhw, atol=1e-3)
+            np.testing.assert_allclose(seen.probabilities_BL, expected.probabilities_BL, atol=atol)
+            np.testing.assert_allclose(seen.evidence_BLhw, expected.evidence_BLhw, atol=atol)
     cuda.check_self_test()
 
 
 @pytest.mark.gpu
 @pytest.mark.skipif(not has_nvidia_driver(), reason="needs an NVIDIA GPU")
-def test_embedded_model_reproduces_its_self_test_on_cuda() -> None:
-    """In full float32: a frame of noise, too, differs from the CPU by rounding only."""
-    embedded = Artifact.read(Settings().model)
+@EMBEDDED_FILES
+def test_embedded_model_reproduces_its_self_test_on_cuda(precision: Precision, atol: float) -> None:
+    """And answers frames of noise like the CPU."""
+    embedded = embedded_file(precision)
     cuda, cpu = ModelSession(embedded, "auto"), ModelSession(embedded, "cpu")
     assert (cuda.provider, cuda.fallback_reason) == (CUDA, None)
     cuda.check_self_test()
     size = embedded.metadata.input
     frames_BHWC = np.random.default_rng(0).integers(0, 256, (3, size.height, size.width, 3), np.uint8)
     seen, expected = cuda.run(frames_BHWC), cpu.run(frames_BHWC)
-    np.testing.assert_allclose(seen.probabilities_BL, expected.probabilities_BL, atol=1e-3)
-    np.testing.assert_allclose(seen.evidence_BLhw, expected.evidence_BLhw, atol=1e-3)
+    np.testing.assert_allclose(seen.probabilities_BL, expected.probabilities_BL, atol=atol)
+    np.testing.assert_allclose(seen.evidence_BLhw, expected.evidence_BLhw, atol=atol)
 
 
 @pytest.mark.parametrize(

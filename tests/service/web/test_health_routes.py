@@ -79,6 +79,15 @@ async def test_service_whose_worker_died_is_not_ready(client: httpx.AsyncClient)
     assert "a worker has died" in reply.json()["detail"]
 
 
+async def test_service_whose_device_is_lost_says_so_and_answers_503(client: httpx.AsyncClient, red_png: bytes) -> None:
+    queue = client.app.state.lifecycle.loaded.scheduler._queue  # type: ignore[attr-defined]
+    queue.break_off("the device answers nothing any more: CUDA failure 700")
+    ready, answer = await client.get("/health/ready"), await client.post("/predict", files={"file": red_png})
+    assert (ready.status_code, answer.status_code) == (503, 503)
+    assert "CUDA failure 700; the process needs a restart" in ready.json()["detail"]
+    assert "700" not in answer.text
+
+
 @pytest.mark.parametrize("path", ["/health", "/health/live", "/health/ready"])
 async def test_probe_may_use_head(client: httpx.AsyncClient, path: str) -> None:
     assert (await client.head(path)).status_code == 200
