@@ -20,6 +20,9 @@ if TYPE_CHECKING:
 
 # A video's announced end and the end of its last frame may lie so far apart in a whole file.
 END_TOLERANCE_S: Final = 1.0
+# Files that hold their frames themselves: a playlist, whatever it is called, names other files or addresses.
+FORMATS: Final = ("mov", "matroska", "avi", "mpeg", "mpegts", "mpegvideo", "m4v", "asf", "flv", "ogg")
+OPTIONS: Final = {"protocol_whitelist": "file", "format_whitelist": ",".join(FORMATS)}
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,16 +67,20 @@ def video_frames(path: str, sampling: Sampling, after: int = -1) -> Iterator[Vid
     no video, ends early or has lost parts.
     """
     _require_library(path)
-    import av
-
-    try:
-        container = av.open(path)
-    except (av.FFmpegError, OSError) as error:
-        raise UnreadableVideo(f"{path} cannot be read as a video: {error.strerror}") from error
-    with container:
+    with _opened(path) as container:
         if not container.streams.video:
             raise UnreadableVideo(f"{path} holds no video stream")
         yield from _Reading(path, container).sampled(sampling, after)
+
+
+def _opened(path: str) -> "InputContainer":
+    import av
+
+    try:
+        # FFmpeg takes names for URLs, and "12:30:05.mp4" for one of the protocol "12".
+        return av.open(f"file:{path}", options=dict(OPTIONS))
+    except (av.FFmpegError, OSError) as error:
+        raise UnreadableVideo(f"{path} cannot be read as a video: {error.strerror}") from error
 
 
 class _Reading:

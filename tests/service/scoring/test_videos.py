@@ -8,6 +8,7 @@ import pytest
 pytest.importorskip("av", reason="needs PyAV: pip install 'roadcue[video]'")
 
 from service.errors import DamagedImage, UnreadableVideo
+from service.scoring.paths import VIDEO_SUFFIXES
 from service.scoring.videos import Sampling, VideoFrame, video_frames
 from tests.service.scoring.made_videos import HEIGHT, WIDTH, fading_video, grey, lie_on_its_side, write_video
 
@@ -114,6 +115,41 @@ def test_what_is_no_video_is_refused_by_name(tmp_path: Path, content: bytes) -> 
     path.write_bytes(content)
     with pytest.raises(UnreadableVideo, match=r"a\.mp4 cannot be read as a video: "):
         list(video_frames(str(path), Sampling()))
+
+
+@pytest.mark.parametrize("suffix", sorted(VIDEO_SUFFIXES))
+def test_every_kind_of_video_that_is_looked_for_can_be_read(tmp_path: Path, suffix: str) -> None:
+    own = {".flv": "flv", ".wmv": "wmv2", ".webm": "libvpx", ".ogv": "libvpx"}
+    mpeg = dict.fromkeys((".mpg", ".mpeg", ".mts", ".m2ts"), "mpeg2video")
+    path = write_video(tmp_path / f"a{suffix}", [grey(128)] * 10, (own | mpeg).get(suffix, "mpeg4"), "yuv420p")
+    assert [frame.number for frame in video_frames(str(path), EVERY_FRAME)] == list(range(10))
+
+
+def test_a_name_that_looks_like_an_address_is_a_name(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    fading_video(tmp_path / "a.mkv", 2).rename(tmp_path / "12:30:05.mkv")
+    monkeypatch.chdir(tmp_path)
+    assert levels(list(video_frames("12:30:05.mkv", EVERY_FRAME))) == [0, 8]
+
+
+def test_an_address_is_not_asked() -> None:
+    """Whoever was asked there would refuse the connection."""
+    with pytest.raises(UnreadableVideo, match="No such file or directory"):
+        list(video_frames("http://127.0.0.1:9/a.mp4", Sampling()))
+
+
+@pytest.mark.parametrize(
+    "listing",
+    [
+        "ffconcat version 1.0\nfile other.mkv\n",
+        "#EXTM3U\n#EXT-X-TARGETDURATION:1\n#EXTINF:1,\nother.mkv\n#EXT-X-ENDLIST\n",
+    ],
+)
+def test_a_list_of_other_files_is_no_video(tmp_path: Path, listing: str) -> None:
+    """Its frames would be written under its own name."""
+    fading_video(tmp_path / "other.mkv")
+    (tmp_path / "a.mp4").write_text(listing)
+    with pytest.raises(UnreadableVideo, match=r"a\.mp4 cannot be read as a video: "):
+        list(video_frames(str(tmp_path / "a.mp4"), Sampling()))
 
 
 def test_a_file_that_is_not_there_is_refused(tmp_path: Path) -> None:
