@@ -105,7 +105,12 @@ class _Walk:
     def _value(self) -> tuple[int, object]:
         self._next()
         line = self._line_here()
-        value, self.at = self._decoder.raw_decode(self.text, self.at)
+        try:
+            value, self.at = self._decoder.raw_decode(self.text, self.at)
+        except JSONDecodeError:
+            raise
+        except ValueError:  # Python reads no number of more than 4300 digits
+            self._fail("A number of more digits than are read")
         return line, value
 
     def _next(self) -> str:

@@ -49,6 +49,7 @@ def test_byte_order_mark_is_passed_over(tmp_path):
         ("\n7", 2, "an object or an array"),
         ("", 1, "an object or an array"),
         ("[\nNaN]", 2, "NaN is no JSON number"),
+        (f'{{"images": [\n{{"id": {"1" * 5000}}}]}}', 2, "A number of more digits than are read at column 1"),
     ],
 )
 def test_file_that_stops_being_json_is_broken_in_that_line(tmp_path, text, line, message):
