@@ -6,11 +6,13 @@ cannot be mended; so the outermost object and its arrays are walked here and `js
 
 import json
 import re
+import reprlib
 from collections.abc import Iterator
 from dataclasses import dataclass
+from itertools import islice
 from json import JSONDecodeError
 from pathlib import Path
-from typing import NoReturn
+from typing import Any, NoReturn
 
 from pydantic import ValidationError
 
@@ -103,7 +105,12 @@ class _Walk:
     def _value(self) -> tuple[int, object]:
         self._next()
         line = self._line_here()
-        value, self.at = self._decoder.raw_decode(self.text, self.at)
+        try:
+            value, self.at = self._decoder.raw_decode(self.text, self.at)
+        except JSONDecodeError:
+            raise
+        except ValueError:  # Python reads no number of more than 4300 digits
+            self._fail("A number of more digits than are read")
         return line, value
 
     def _next(self) -> str:
@@ -136,6 +143,25 @@ def first_error(error: ValidationError) -> str:
     return f"{where or 'element'}: {first['msg'][:1].lower()}{first['msg'][1:]}{came}"
 
 
+class _Beginning(reprlib.Repr):
+    """`repr` up to 60 characters and more: of aliases in a few lines of YAML, all of it may fill the memory."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.maxlevel = 3
+        self.maxlist = self.maxtuple = self.maxset = self.maxdict = 20
+        self.maxstring = self.maxlong = self.maxother = 200
+
+    def repr_dict(self, x: dict[Any, Any], level: int) -> str:
+        """In the file's order; the base class sorts the keys."""
+        if not level:
+            return "{...}" if x else "{}"
+        return f"{{{', '.join(self._member(*member, level - 1) for member in islice(x.items(), self.maxdict))}}}"
+
+    def _member(self, key: object, value: object, level: int) -> str:
+        return f"{self.repr1(key, level)}: {self.repr1(value, level)}"
+
+
 def _short(value: object) -> str:
-    text = repr(value)
+    text = _Beginning().repr(value)
     return text if len(text) <= 60 else f"{text[:57]}..."

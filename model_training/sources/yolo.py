@@ -73,10 +73,11 @@ def frames(
 def _read_yaml(path: Path) -> DataYaml:
     try:
         return DataYaml.model_validate(yaml.safe_load(path.read_text(encoding="utf-8")))
-    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
-        raise InvalidConfiguration(f"{path}: no YAML file that can be read: {error}") from error
     except ValidationError as error:
         raise InvalidConfiguration(f"{path}: {first_error(error)}") from error
+    # PyYAML lets through what breaks in a value: of 2024-99-99, !!bool x, !!float "", !!timestamp x, or deep nesting.
+    except (OSError, yaml.YAMLError, ValueError, LookupError, AttributeError, RecursionError) as error:
+        raise InvalidConfiguration(f"{path}: no YAML file that can be read: {error}") from error
 
 
 def _parts(root: Path, data: DataYaml) -> Iterator[tuple[Path, str]]:

@@ -6,8 +6,10 @@ GET  /image       the bytes of one frame
 POST /answers     one answer; refused where another one stands there than the page has shown
 """
 
+import socket
 from collections.abc import Awaitable, Callable
 from importlib import resources
+from ipaddress import IPv4Address, IPv6Address, ip_address
 from pathlib import Path
 from typing import Annotated, Final, Literal, cast
 from urllib.parse import urlsplit
@@ -39,7 +41,6 @@ FILES: Final = {
     "icon.svg": "image/svg+xml",
 }
 IMAGE_TYPES: Final = {".jpg": "image/jpeg", ".jpeg": "image/jpeg", ".png": "image/png", ".webp": "image/webp"}
-LOOPBACK: Final = ("localhost", "127.0.0.1", "::1")
 HEADERS: Final = page_headers(cache="no-store")
 
 Answered = Literal["present", "absent", "unknown", ""]
@@ -79,7 +80,7 @@ class Answer(_Document):
 
 
 def create_answer_page(folder: LabelFolder, host: str = "127.0.0.1") -> FastAPI:
-    """The application for one folder; served on a loopback address it answers only who asks for one."""
+    """The application for one folder; it answers only who asks for a name or address of this machine."""
     app = FastAPI(
         title="Roadcue labels",
         openapi_url=None,
@@ -90,7 +91,7 @@ def create_answer_page(folder: LabelFolder, host: str = "127.0.0.1") -> FastAPI:
             HTTPException: answer_http_error,
         },
     )
-    app.middleware("http")(_guard(LOOPBACK if host in LOOPBACK else None))
+    app.middleware("http")(_guard(_names_of_this_machine(host)))
     _add_page(app)
     _add_frames(app, folder)
     return app
@@ -149,12 +150,36 @@ def _file(name: str, package: str = "service.answer_page") -> Response:
     return Response(content, media_type=FILES[name])
 
 
-def _guard(hosts: tuple[str, ...] | None) -> Callable[[Request, Callable[[Request], Awaitable[Response]]], object]:
+def _names_of_this_machine(host: str) -> Callable[[str], bool]:
+    """Whether a name that was asked for is one of this machine, which listens on `host`.
+
+    An address is: only a name can be made to lead here. On a loopback address no other than such is asked for.
+    """
+    if _is_loopback(host):
+        return _is_loopback
+    names = {name.lower() for name in (host, socket.gethostname(), socket.getfqdn())}
+    return lambda name: name in names or _is_loopback(name) or _address(name) is not None
+
+
+def _is_loopback(host: str) -> bool:
+    address = _address(host)
+    mapped = address.ipv4_mapped if isinstance(address, IPv6Address) else None
+    return host == "localhost" or (address is not None and (mapped or address).is_loopback)
+
+
+def _address(host: str) -> IPv4Address | IPv6Address | None:
+    try:
+        return ip_address(host)
+    except ValueError:
+        return None
+
+
+def _guard(is_ours: Callable[[str], bool]) -> Callable[[Request, Callable[[Request], Awaitable[Response]]], object]:
     """Refuses what another site's page sends, and names that another site made lead here (DNS rebinding)."""
 
     async def guard(request: Request, answer: Callable[[Request], Awaitable[Response]]) -> Response:
         asked, origin = request.headers.get("host", ""), request.headers.get("origin")
-        foreign_name = hosts is not None and _host_name(asked) not in hosts
+        foreign_name = not is_ours(_host_name(asked))
         foreign_page = origin is not None and urlsplit(origin).netloc != asked
         if foreign_name or foreign_page:
             came = f"Host {asked!r}" + (f", Origin {origin!r}" if origin else "")

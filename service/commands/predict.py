@@ -83,6 +83,7 @@ def command(
     _refuse_contradictions(output, resume, overwrite, every_seconds, every_frames, given(local) if url else {})
     settings = None if url else given_settings(flags)
     files = _found(paths, _names_on_standard_input(b"\0" if null else b"\n"))
+    from service.inference.decoding import FrameLimits
     from service.scoring.outputs import file_writer, rows_there, stream_writer
     from service.scoring.run import progress_over, score
     from service.scoring.sources import frames_to_score
@@ -94,7 +95,8 @@ def command(
         file_writer(output, form, resume=resume, overwrite=overwrite) if output else stream_writer(result_form(form))
     )
     written = rows_there(writer)
-    frames = frames_to_score(files, Sampling(every_frames, every_seconds or 1.0), written)
+    limits = FrameLimits(settings.max_frame_pixels) if settings else FrameLimits()
+    frames = frames_to_score(files, Sampling(every_frames, every_seconds or 1.0), written, limits)
     with _scorer(url, settings, console, uncertain_group) as (scorer, keep):
         tally = score(frames, scorer, writer, progress_over(paths, console), keep)
     _end(tally, output, written, console)

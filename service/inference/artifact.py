@@ -12,6 +12,7 @@ import base64
 import hashlib
 import json
 import math
+import re
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final, Literal, Self
@@ -29,6 +30,8 @@ READABLE_SCHEMAS: Final = (1, 2)
 METADATA_KEY: Final = "roadcue"
 LABEL_KEY: Final = r"[a-z][a-z0-9]*(_[a-z0-9]+)*"
 """The pattern of a label's key: words of lower-case letters and digits, joined by single underscores."""
+_EXTERNAL: Final = re.compile("external data|external tensor|data of tensorproto", re.IGNORECASE)
+"""How ONNX Runtime and ONNX speak of weights in another file."""
 INPUT, PROBABILITIES, EVIDENCE = "frames", "probabilities", "evidence"
 
 Precision = Literal["float32", "int8", "float16"]
@@ -222,16 +225,25 @@ class Artifact:
         return cls(path, content, metadata)
 
 
+def refuse_external_data(options: onnxruntime.SessionOptions, path: Path) -> None:
+    """Let no weights come from another file, which the fingerprint would not cover; `path` is the model's."""
+    # A model that is loaded from bytes looks for them in this folder, or in the working directory without it; the
+    # model is a file, in which nothing can lie.
+    options.add_session_config_entry("session.model_external_initializers_file_folder_path", str(path))
+
+
 def _open_unoptimised(path: Path, content: bytes) -> onnxruntime.InferenceSession:
     options = onnxruntime.SessionOptions()
     options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_DISABLE_ALL
     options.log_severity_level = 4
     options.intra_op_num_threads = 1
+    refuse_external_data(options, path)
     try:
         return onnxruntime.InferenceSession(content, options, providers=["CPUExecutionProvider"])
     except Exception as problem:  # ONNX Runtime's exception classes share no base but Exception
+        hint = "; it has external data: export it as one file" if _EXTERNAL.search(str(problem)) else ""
         raise ModelFileError(
-            f"{path} ({len(content)} bytes) is not an ONNX model that can be loaded: {problem}"
+            f"{path} ({len(content)} bytes) is not an ONNX model that can be loaded{hint}: {problem}"
         ) from problem
 
 

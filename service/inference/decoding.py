@@ -108,7 +108,7 @@ def decode_frame(data: bytes, height: int, width: int, limits: FrameLimits) -> D
 def fit_frame(pixels_HWC: Frame, height: int, width: int, limits: FrameLimits) -> DecodedFrame:
     """Pixels that came decoded, resized to [height, width, 3] as `decode_frame` does. Raises TooManyPixels."""
     source_height, source_width = pixels_HWC.shape[:2]
-    _check_size(source_width, source_height, limits)
+    check_size(source_width, source_height, limits)
     return DecodedFrame(resize(pixels_HWC, height, width), source_width, source_height)
 
 
@@ -144,15 +144,16 @@ class _Header:
 
 def _read_header(data: bytes, limits: FrameLimits) -> _Header:
     if (canvas := _webp_canvas(data)) is not None:
-        _check_size(*canvas, limits)
+        check_size(*canvas, limits)
     _check_parts(data)
     image = _open(data)
     width, height = image.size
-    _check_size(width, height, limits)
+    check_size(width, height, limits)
     return _Header(image, width, height, _orientation(data, image))
 
 
-def _check_size(width: int, height: int, limits: FrameLimits) -> None:
+def check_size(width: int, height: int, limits: FrameLimits) -> None:
+    """Raise TooManyPixels where a frame of this size is more than allowed."""
     if width * height > limits.max_pixels:
         raise TooManyPixels(
             f"the frame is {width} x {height} = {width * height} pixels; at most {limits.max_pixels} are allowed"

@@ -18,7 +18,7 @@ import onnxruntime
 from numpy.typing import NDArray
 
 from service.errors import ProviderUnavailable, SelfTestFailed
-from service.inference.artifact import EVIDENCE, INPUT, PROBABILITIES, Artifact
+from service.inference.artifact import EVIDENCE, INPUT, PROBABILITIES, Artifact, refuse_external_data
 from service.inference.batch_binding import BatchBinding, BatchBindings, Memory, run_options
 from service.inference.cuda_driver import driver_hindrance
 
@@ -182,6 +182,7 @@ class ModelSession:
         options.enable_mem_pattern = self._artifact.metadata.precision != "int8"
         # Idle threads that spin take the cores from decoding.
         options.add_session_config_entry("session.intra_op.allow_spinning", "0")
+        refuse_external_data(options, self._artifact.path)
         if not adds_bytes_exactly():
             options.add_session_config_entry("session.x64quantprecision", "1")
         # Else a provider that fails is replaced by the CPU, here or in any later run, and only standard output says so.

@@ -13,6 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from service.errors import DamagedImage, UnreadableVideo
+from service.inference.decoding import FrameLimits, check_size
 
 if TYPE_CHECKING:
     import av
@@ -20,6 +21,10 @@ if TYPE_CHECKING:
 
 # A video's announced end and the end of its last frame may lie so far apart in a whole file.
 END_TOLERANCE_S: Final = 1.0
+# Files that hold their frames themselves: a playlist, whatever it is called, names other files or addresses.
+FORMATS: Final = ("mov", "matroska", "avi", "mpeg", "mpegts", "mpegvideo", "m4v", "asf", "flv", "ogg")
+DEFAULT_LIMITS: Final = FrameLimits()
+OPTIONS: Final = {"protocol_whitelist": "file", "format_whitelist": ",".join(FORMATS)}
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,32 +62,55 @@ class VideoFrame:
     content: NDArray[np.uint8] | DamagedImage
 
 
-def video_frames(path: str, sampling: Sampling, after: int = -1) -> Iterator[VideoFrame]:
+def video_frames(
+    path: str, sampling: Sampling, after: int = -1, limits: FrameLimits = DEFAULT_LIMITS
+) -> Iterator[VideoFrame]:
     """The sampled frames of the video in order, those up to number `after` left out.
 
     Rotation metadata is applied. Raises UnreadableVideo, once what could be decoded has been yielded, where the file is
-    no video, ends early or has lost parts.
+    no video, ends early or has lost parts, and TooManyPixels for larger frames than allowed.
     """
     _require_library(path)
+    with _opened(path, limits) as container:
+        if not container.streams.video or container.streams.video[0].codec_context is None:
+            raise UnreadableVideo(f"{path} holds no video stream that can be decoded")
+        check_size(*_announced_size(path, container, limits), limits)
+        yield from _Reading(path, container, limits).sampled(sampling, after)
+
+
+def _opened(path: str, limits: FrameLimits, **options: str) -> "InputContainer":
     import av
 
     try:
-        container = av.open(path)
+        # FFmpeg takes names for URLs, and "12:30:05.mp4" for one of the protocol "12".
+        return av.open(f"file:{path}", options=OPTIONS | _decoder_options(limits) | options)
     except (av.FFmpegError, OSError) as error:
         raise UnreadableVideo(f"{path} cannot be read as a video: {error.strerror}") from error
-    with container:
-        if not container.streams.video:
-            raise UnreadableVideo(f"{path} holds no video stream")
-        yield from _Reading(path, container).sampled(sampling, after)
+
+
+def _decoder_options(limits: FrameLimits) -> dict[str, str]:
+    # Twice, since FFmpeg counts the padding of its rows too; what it decodes is counted here.
+    return {"max_pixels": str(2 * limits.max_pixels)}
+
+
+def _announced_size(path: str, container: "InputContainer", limits: FrameLimits) -> tuple[int, int]:
+    """Width and height of the frames; 0 and 0 where the file does not tell them without decoding one."""
+    if (known := container.streams.video[0].codec_context).width:
+        return known.width, known.height
+    # FFmpeg forgets a size above `max_pixels`; where no decoder is allowed, it keeps what the file says.
+    with _opened(path, limits, codec_whitelist="none") as undecoded:
+        announced = undecoded.streams.video[0].codec_context
+        return announced.width, announced.height
 
 
 class _Reading:
     """One pass over a video, which counts what it meets."""
 
-    def __init__(self, path: str, container: "InputContainer") -> None:
-        self._path, self._container = path, container
+    def __init__(self, path: str, container: "InputContainer", limits: FrameLimits) -> None:
+        self._path, self._container, self._limits = path, container, limits
         self._stream = container.streams.video[0]
         self._stream.thread_type = "AUTO"
+        self._stream.codec_context.options = _decoder_options(limits)
         self._announced_s = announced_seconds(container)
         self._frames, self._end_s = 0, 0.0
         self._lost_packets, self._damaged_frames = 0, 0
@@ -130,6 +158,7 @@ class _Reading:
     def _content(self, frame: "av.VideoFrame", number: int) -> NDArray[np.uint8] | DamagedImage:
         if frame.is_corrupt:
             return DamagedImage(f"frame {number} of {self._path} lacks parts of its picture")
+        check_size(frame.width, frame.height, self._limits)
         return upright(np.asarray(frame.to_ndarray(format="rgb24"), np.uint8), frame.rotation)
 
     def _duration_s(self, frame: "av.VideoFrame") -> float:
@@ -143,7 +172,9 @@ class _Reading:
     def _refuse_loss(self) -> None:
         if not self._frames:
             reason = f": {self._failure}" if self._failure else ""
-            raise UnreadableVideo(f"{self._path} holds no frame that can be decoded{reason}")
+            raise UnreadableVideo(
+                f"{self._path} holds no frame of at most {self._limits.max_pixels} pixels that can be decoded{reason}"
+            )
         told = f"{self._path} is not whole: {self._frames} frames, {self._end_s:.1f} s, could be decoded"
         if self._failure:
             raise UnreadableVideo(f"{told}, then it says: {self._failure}")

@@ -130,6 +130,17 @@ def test_compose_override_mounts_files_that_there_are_and_listens_on_this_machin
         assert not service["image"].endswith(":latest")
 
 
+def test_monitoring_has_bounds_and_nobody_can_log_in() -> None:
+    """Without the form, Grafana would take admin:admin over HTTP all the same."""
+    services = yaml.safe_load((REPOSITORY / "docker-compose.monitoring.yml").read_text(encoding="utf-8"))["services"]
+    assert all(service["mem_limit"] and service["pids_limit"] for service in services.values())
+    environment = services["grafana"]["environment"]
+    assert (
+        environment["GF_AUTH_DISABLE_LOGIN_FORM"] == environment["GF_SECURITY_DISABLE_INITIAL_ADMIN_CREATION"] == "true"
+    )
+    assert environment["GF_AUTH_BASIC_ENABLED"] == "false"
+
+
 def test_scrape_target_and_data_source_are_the_services_of_the_compose_files() -> None:
     compose, override = (
         yaml.safe_load((REPOSITORY / name).read_text(encoding="utf-8"))["services"]

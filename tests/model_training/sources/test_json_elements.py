@@ -3,8 +3,9 @@ import json
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from pydantic import BaseModel, ValidationError
 
-from model_training.sources.json_elements import BrokenJson, Element, elements
+from model_training.sources.json_elements import BrokenJson, Element, elements, first_error
 
 scalars = st.none() | st.booleans() | st.integers() | st.text(max_size=8)
 documents = st.dictionaries(st.text(max_size=4), scalars | st.lists(scalars | st.dictionaries(st.text(), scalars)))
@@ -48,6 +49,7 @@ def test_byte_order_mark_is_passed_over(tmp_path):
         ("\n7", 2, "an object or an array"),
         ("", 1, "an object or an array"),
         ("[\nNaN]", 2, "NaN is no JSON number"),
+        (f'{{"images": [\n{{"id": {"1" * 5000}}}]}}', 2, "A number of more digits than are read at column 1"),
     ],
 )
 def test_file_that_stops_being_json_is_broken_in_that_line(tmp_path, text, line, message):
@@ -64,6 +66,38 @@ def test_other_encodings_are_named(tmp_path):
 def test_endless_nesting_is_broken_rather_than_a_crash(tmp_path):
     with pytest.raises(BrokenJson):
         read(tmp_path, "[" * 100_000)
+
+
+class Counted(BaseModel):
+    many: int
+
+
+def said_of(value):
+    with pytest.raises(ValidationError) as raised:
+        Counted(many=value)
+    return first_error(raised.value).removeprefix("many: input should be a valid integer, not ")
+
+
+@pytest.mark.parametrize(
+    ("value", "shown"),
+    [
+        ({"b": [1, 2], "a": {}}, "{'b': [1, 2], 'a': {}}"),
+        (["x" * 40, "y"], f"['{'x' * 40}', 'y']"),
+        ([1] * 40, f"[{'1, ' * 18}1,..."),
+        (["x" * 500], f"['{'x' * 55}..."),
+        ({}, "{}"),
+    ],
+)
+def test_error_shows_what_came_or_its_first_57_characters(value, shown):
+    assert said_of(value) == shown
+
+
+def test_error_of_a_value_whose_text_would_fill_the_memory_is_short():
+    """Ten times ten ... lists of ten, thirty deep, in 31 objects."""
+    value = ["laugh"] * 10
+    for _ in range(30):
+        value = [value] * 10
+    assert said_of(value) == "[[[[...], [...], [...], [...], [...], [...], [...], [...], [.."[:57] + "..."
 
 
 @given(documents, st.sampled_from([None, 1]))

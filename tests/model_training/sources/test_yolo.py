@@ -201,6 +201,12 @@ def test_label_file_of_an_image_in_a_format_that_is_not_read_says_which_are(fold
         ("names: [Pole]\ntrain: nowhere\n", "none of the folders under train, val and test exists"),
         ("names: [Pole]\ntrain: nowhere.txt\n", "none of the folders under train, val and test exists"),
         ("just text", "data.yaml: "),
+        ("names: [Pole]\ntrain: 2024-99-99\n", "no YAML file that can be read: month must be in"),
+        ("names: " + "[" * 3000, "no YAML file that can be read: maximum recursion depth"),
+        ("names: [Pole]\ntrain: " + "1" * 5000, "no YAML file that can be read: .* 5000 digits"),
+        ("names: [Pole]\ntrain: !!bool x\n", "no YAML file that can be read"),
+        ("names: [Pole]\ntrain: !!float ''\n", "no YAML file that can be read"),
+        ("names: [Pole]\ntrain: !!timestamp x\n", "no YAML file that can be read"),
     ],
 )
 def test_data_yaml_that_cannot_be_used_is_an_invalid_configuration(folder, yaml, message):

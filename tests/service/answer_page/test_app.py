@@ -1,5 +1,6 @@
 """The answer page over HTTP: what it tells, what it writes, and whom it refuses."""
 
+import socket
 from collections.abc import AsyncIterator
 from pathlib import Path
 
@@ -145,6 +146,32 @@ async def test_other_sites_are_refused(page: httpx.AsyncClient, folder: LabelFol
 async def test_its_own_page_is_answered_under_each_name_of_this_machine(page: httpx.AsyncClient, host: str) -> None:
     reply = await page.get("/frames", headers={"Host": host, "Origin": f"http://{host}"})
     assert reply.status_code == 200
+
+
+@pytest.mark.parametrize(
+    ("listens", "asked", "status"),
+    [
+        ("127.0.0.2", "127.0.0.2:8001", 200),
+        ("127.0.0.2", "elsewhere.example", 403),
+        ("127.0.0.2", "192.168.0.7:8001", 403),
+        ("::ffff:127.0.0.1", "elsewhere.example", 403),
+        ("0.0.0.0", "elsewhere.example", 403),
+        ("0.0.0.0", "localhost:8001", 200),
+        ("0.0.0.0", "192.168.0.7:8001", 200),
+        ("::", "[2001:db8::7]:8001", 200),
+        ("0.0.0.0", f"{socket.gethostname()}:8001", 200),
+        ("Desk.example", "desk.example:8001", 200),
+        ("Desk.example", "elsewhere.example", 403),
+    ],
+)
+async def test_wherever_it_listens_names_that_lead_here_from_elsewhere_are_refused(
+    folder: LabelFolder, listens: str, asked: str, status: int
+) -> None:
+    """Another site's name can be made to lead to this machine; an address is what it is."""
+    transport = httpx.ASGITransport(create_answer_page(folder, listens))
+    async with httpx.AsyncClient(transport=transport, base_url=URL) as client:
+        reply = await client.get("/frames", headers={"Host": asked, "Origin": f"http://{asked}"})
+    assert reply.status_code == status
 
 
 async def test_every_reply_forbids_what_comes_from_elsewhere(page: httpx.AsyncClient) -> None:

@@ -300,6 +300,17 @@ def test_frames_of_a_video_have_their_place_and_uncertain_ones_its_group(model: 
     assert [(row["group"]) for row in rows(kept)] == [str(video)] * 2
 
 
+def test_a_video_of_larger_frames_than_allowed_has_the_row_of_such_an_image(model: Path, tmp_path: Path) -> None:
+    pytest.importorskip("av", reason="needs PyAV: pip install 'roadcue[video]'")
+    from tests.service.scoring.made_videos import fading_video
+
+    video = fading_video(tmp_path / "fade.mkv", 3)
+    result = predict(model, video, "--format", "csv", "--max-frame-pixels", 1535)
+    (row,) = csv.DictReader(io.StringIO(result.stdout))
+    assert (row["frame"], row["problem"]) == (str(video), "too_many_pixels")
+    assert row["detail"] == "the frame is 48 x 32 = 1536 pixels; at most 1535 are allowed"
+
+
 @pytest.mark.parametrize("half", ["", "{video},20,2.0,48"])
 def test_a_video_is_gone_on_with_behind_its_last_row(model: Path, frames: Path, tmp_path: Path, half: str) -> None:
     """Of frames 0, 10, 20 and 30 the first two have their rows; a third one may have been cut in half."""

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 import onnx
 import pytest
-from onnx import TensorProto, helper
+from onnx import TensorProto, external_data_helper, helper
 from pydantic import ValidationError
 
 from service.errors import ModelFileError
@@ -124,6 +124,24 @@ def test_network_of_an_unknown_operator_is_refused(path: Path) -> None:
 
 
 # Metadata
+
+
+@pytest.mark.parametrize("in_a_node", [False, True])
+def test_weights_in_another_file_are_refused(path: Path, monkeypatch: pytest.MonkeyPatch, in_a_node: bool) -> None:
+    """The fingerprint would not tell that they changed; ONNX Runtime takes them from the working directory."""
+    monkeypatch.chdir(path.parent)
+
+    model = onnx.load(write_tiny_model(path))
+    (scale,) = (tensor for tensor in model.graph.initializer if tensor.name == "scale")
+    Path("scale.bin").write_bytes(scale.raw_data)
+    external_data_helper.set_external_data(scale, "scale.bin")
+    scale.ClearField("raw_data")
+    if in_a_node:
+        model.graph.node.insert(0, helper.make_node("Constant", [], ["scale"], value=scale))
+        model.graph.initializer.remove(scale)
+    path.write_bytes(model.SerializeToString())
+    with pytest.raises(ModelFileError, match="it has external data: export it as one file"):
+        Artifact.read(path)
 
 
 def test_file_of_somebody_else_is_refused(path: Path) -> None:

@@ -1,14 +1,21 @@
 """Frames of videos: which, when, which way up, and what of a broken one."""
 
+import struct
+from fractions import Fraction
 from pathlib import Path
 
+import cv2
 import numpy as np
 import pytest
 
 pytest.importorskip("av", reason="needs PyAV: pip install 'roadcue[video]'")
 
-from service.errors import DamagedImage, UnreadableVideo
-from service.scoring.videos import Sampling, VideoFrame, video_frames
+import av
+
+from service.errors import DamagedImage, TooManyPixels, UnreadableVideo
+from service.inference.decoding import FrameLimits
+from service.scoring.paths import VIDEO_SUFFIXES
+from service.scoring.videos import DEFAULT_LIMITS, Sampling, VideoFrame, video_frames
 from tests.service.scoring.made_videos import HEIGHT, WIDTH, fading_video, grey, lie_on_its_side, write_video
 
 EVERY_FRAME = Sampling(every_frames=1)
@@ -18,10 +25,12 @@ def levels(frames: list[VideoFrame]) -> list[int]:
     return [int(frame.content[0, 0, 0]) for frame in frames if isinstance(frame.content, np.ndarray)]
 
 
-def frames_until_it_fails(path: Path, sampling: Sampling = EVERY_FRAME) -> tuple[list[VideoFrame], str]:
+def frames_until_it_fails(
+    path: Path, sampling: Sampling = EVERY_FRAME, limits: FrameLimits = DEFAULT_LIMITS
+) -> tuple[list[VideoFrame], str]:
     frames: list[VideoFrame] = []
     with pytest.raises(UnreadableVideo) as failed:
-        frames.extend(video_frames(str(path), sampling))
+        frames.extend(video_frames(str(path), sampling, limits=limits))
     return frames, str(failed.value)
 
 
@@ -114,6 +123,82 @@ def test_what_is_no_video_is_refused_by_name(tmp_path: Path, content: bytes) -> 
     path.write_bytes(content)
     with pytest.raises(UnreadableVideo, match=r"a\.mp4 cannot be read as a video: "):
         list(video_frames(str(path), Sampling()))
+
+
+@pytest.mark.parametrize("suffix", sorted(VIDEO_SUFFIXES))
+def test_every_kind_of_video_that_is_looked_for_can_be_read(tmp_path: Path, suffix: str) -> None:
+    own = {".flv": "flv", ".wmv": "wmv2", ".webm": "libvpx", ".ogv": "libvpx"}
+    mpeg = dict.fromkeys((".mpg", ".mpeg", ".mts", ".m2ts"), "mpeg2video")
+    path = write_video(tmp_path / f"a{suffix}", [grey(128)] * 10, (own | mpeg).get(suffix, "mpeg4"), "yuv420p")
+    assert [frame.number for frame in video_frames(str(path), EVERY_FRAME)] == list(range(10))
+
+
+def test_a_name_that_looks_like_an_address_is_a_name(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    fading_video(tmp_path / "a.mkv", 2).rename(tmp_path / "12:30:05.mkv")
+    monkeypatch.chdir(tmp_path)
+    assert levels(list(video_frames("12:30:05.mkv", EVERY_FRAME))) == [0, 8]
+
+
+def test_an_address_is_not_asked() -> None:
+    """Whoever was asked there would refuse the connection."""
+    with pytest.raises(UnreadableVideo, match="No such file or directory"):
+        list(video_frames("http://127.0.0.1:9/a.mp4", Sampling()))
+
+
+@pytest.mark.parametrize(
+    "listing",
+    [
+        "ffconcat version 1.0\nfile other.mkv\n",
+        "#EXTM3U\n#EXT-X-TARGETDURATION:1\n#EXTINF:1,\nother.mkv\n#EXT-X-ENDLIST\n",
+    ],
+)
+def test_a_list_of_other_files_is_no_video(tmp_path: Path, listing: str) -> None:
+    """Its frames would be written under its own name."""
+    fading_video(tmp_path / "other.mkv")
+    (tmp_path / "a.mp4").write_text(listing)
+    with pytest.raises(UnreadableVideo, match=r"a\.mp4 cannot be read as a video: "):
+        list(video_frames(str(tmp_path / "a.mp4"), Sampling()))
+
+
+@pytest.mark.parametrize("allowed", [1535, 700])
+@pytest.mark.parametrize(("name", "codec", "pixels"), [("a.avi", "png", "rgb24"), ("a.mkv", "ffv1", "bgr0")])
+def test_larger_frames_than_allowed_are_refused_by_what_the_file_announces(
+    tmp_path: Path, name: str, codec: str, pixels: str, allowed: int
+) -> None:
+    path = write_video(tmp_path / name, [grey(0)], codec, pixels)
+    assert len(list(video_frames(str(path), Sampling(), limits=FrameLimits(WIDTH * HEIGHT)))) == 1
+    with pytest.raises(TooManyPixels, match=f"the frame is 48 x 32 = 1536 pixels; at most {allowed} are allowed"):
+        list(video_frames(str(path), Sampling(), limits=FrameLimits(allowed)))
+
+
+def test_much_larger_frames_than_the_file_announces_are_not_decoded(tmp_path: Path) -> None:
+    """The AVI's header says 8 x 8, the picture in it 48 x 32."""
+    path = write_video(tmp_path / "a.avi", [grey(0)], "png", "rgb24")
+    path.write_bytes(path.read_bytes().replace(struct.pack("<2I", WIDTH, HEIGHT), struct.pack("<2I", 8, 8)))
+    frames, said = frames_until_it_fails(path, limits=FrameLimits(700))
+    assert (frames, said) == ([], f"{path} holds no frame of at most 700 pixels that can be decoded")
+
+
+def test_a_frame_that_is_larger_than_those_before_it_ends_the_video(tmp_path: Path) -> None:
+    path = tmp_path / "a.avi"
+    with av.open(str(path), "w") as container:
+        stream = container.add_stream("png", rate=10)
+        stream.width = stream.height = 8
+        stream.pix_fmt = "rgb24"
+        container.mux(stream.encode(av.VideoFrame.from_ndarray(grey(0)[:8, :8], format="rgb24")))
+        packet = av.Packet(cv2.imencode(".png", grey(0))[1].tobytes())
+        packet.stream, packet.pts, packet.dts, packet.time_base = stream, 1, 1, Fraction(1, 10)
+        container.mux(packet)
+    read = video_frames(str(path), EVERY_FRAME, limits=FrameLimits(WIDTH * HEIGHT - 1))
+    assert next(read).number == 0
+    with pytest.raises(TooManyPixels):
+        next(read)
+
+
+def test_a_codec_that_nobody_knows_is_told(tmp_path: Path) -> None:
+    path = write_video(tmp_path / "a.avi", [grey(0)], "png", "rgb24")
+    path.write_bytes(path.read_bytes().replace(b"MPNG", b"ZZZZ"))
+    assert frames_until_it_fails(path) == ([], f"{path} holds no video stream that can be decoded")
 
 
 def test_a_file_that_is_not_there_is_refused(tmp_path: Path) -> None:
