@@ -16,6 +16,7 @@ from service.request_parser import RequestParser
 from service.telemetry import Metrics
 from service.web.access_log import AccessLog
 from service.web.client_connection import CONNECTION, EXTENSION
+from service.web.direct_route import PlainHeaders
 from service.web.problems import BAD_REQUEST, HEADER_TOO_LARGE, MEDIA_TYPE, PROBLEMS, ProblemKind, problem_object
 from service.web.request_context import REQUEST_ID, UNMATCHED, request_id
 from service.web.server_timing import ServerTiming
@@ -302,8 +303,7 @@ class BoundedProtocol(HttpToolsProtocol):
             self._close()  # of a request that is answered already
         else:
             state = cycle.scope["state"]
-            sent = dict(cycle.scope["headers"]).get(REQUEST_ID.lower().encode())
-            named = state.setdefault("request_id", request_id(sent and sent.decode("latin-1")))
+            named = state.setdefault("request_id", request_id(PlainHeaders.of(cycle.scope).get(REQUEST_ID)))
             # The application sees its client leave, and tells this in place of it.
             state.update(refused=kind.status, problem=kind.code)
             self._write_refusal(kind, detail, named)
@@ -328,5 +328,6 @@ class BoundedProtocol(HttpToolsProtocol):
         metrics.count_request(UNMATCHED, "other", kind.status, seconds)
         metrics.count_rejection(kind.code)
         client = self.client[0] if self.client else "unknown"
-        fields = {"request_id": named, "route": UNMATCHED, "client": client, "problem": kind.code}
-        self.config.unread_log.record_unread(kind.status, kind.code, lambda: {**fields, "ms": round(1000 * seconds, 3)})
+        about = {"request_id": named, "route": UNMATCHED, "client": client, "problem": kind.code}
+        fields = {**about, "ms": round(1000 * seconds, 3)}
+        self.config.unread_log.record("-", "-", kind.status, kind.code, lambda: fields)

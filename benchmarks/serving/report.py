@@ -50,8 +50,7 @@ most the p99 of the half rate before it, where who is not answered with 200 wait
 the same cores, and what it costs is told; refused, it asks again at once, whatever Retry-After says. Latencies of the
 closed loop count refusals (429) too; where these outnumber the answers the median is left out. 256 clients are measured
 for three times as long as fewer, since their first seconds only fill queues. CPU time is the user and system time of
-all processes of a service. No server was timed before its
-answers were those of the in-process loop."""
+all processes of a service. No server was timed before its answers were those of the in-process loop."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -55,7 +55,7 @@ def command(
     console = Console(stderr=True)
     table, _ = labelled_data.read(data, console)
     tested_N = np.asarray(table.splits) == "test"
-    images = table.rows({"train": ~tested_N, "test": tested_N, "all": tested_N | ~tested_N}[which]).images
+    images = table.rows({"train": ~tested_N, "test": tested_N, "all": np.ones_like(tested_N)}[which]).images
     if not images:
         raise InvalidConfiguration(f"--rows {which}: the data has no such frame")
     yolox = YoloxDetector(detector, class_numbers(classes, table.labels))

@@ -45,10 +45,6 @@ class AccessLog:
         if access_log.isEnabledFor(level):
             access_log.log(level, "%s %s %d", method, _as_sent(path), status, extra=dict(fields()))
 
-    def record_unread(self, status: int, problem: str, fields: Fields) -> None:
-        """What never became a request was refused."""
-        self.record("-", "-", status, problem, fields)
-
     def _tell_refusals(self) -> None:
         now_s = self._clock()
         if now_s - self._told_s < REFUSALS_EVERY_S:

@@ -194,9 +194,8 @@ class _Exchange:
 
     def _closes_on_body(self) -> bool:
         """Whether the connection is closed by a reply that comes before the body was read."""
-        is_last = self.scope.get("http_version") == "1.0" or "close" in self._headers.get("connection", "").lower()
-        is_last = is_last or self._lifecycle.draining
-        return is_last and not self._waits_for_continue()
+        asked_for = self.scope.get("http_version") == "1.0" or "close" in self._headers.get("connection", "").lower()
+        return (asked_for or self._lifecycle.draining) and not self._waits_for_continue()
 
     async def _let_client_finish(self) -> None:
         # RFC 9112, 9.6: what arrives at a closed connection makes the kernel reset it, and the reply is lost with it.

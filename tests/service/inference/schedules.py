@@ -1,16 +1,6 @@
-"""Fakes for what computes when: a clock that is told, and work that waits at a gate."""
+"""A fake for what computes when: work that waits at a gate."""
 
 import threading
-
-
-class Clock:
-    """Seconds that pass only when told."""
-
-    def __init__(self) -> None:
-        self.now_s = 0.0
-
-    def __call__(self) -> float:
-        return self.now_s
 
 
 class GatedWork:

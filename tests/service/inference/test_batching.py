@@ -8,7 +8,7 @@ import pytest
 from service.errors import DamagedImage, DeadlineExceeded, NotReady
 from service.inference.execution import ExecutionPlan
 from service.inference.scheduling import FrameScheduler, in_batches
-from tests.service.inference.schedules import Clock
+from tests.service.clock import Clock
 
 UP_TO_FOUR = ExecutionPlan(inference_workers=1, batch_sizes=(1, 2, 4))
 

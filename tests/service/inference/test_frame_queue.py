@@ -7,7 +7,7 @@ import pytest
 
 from service.errors import DeadlineExceeded, QueueFull
 from service.inference.frame_queue import Completed, FrameQueue, Job, Measured, WaitBound
-from tests.service.inference.schedules import Clock
+from tests.service.clock import Clock
 
 Queue = FrameQueue[bytes]
 

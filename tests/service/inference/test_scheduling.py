@@ -19,8 +19,9 @@ from service.inference.execution import ExecutionPlan
 from service.inference.frame_queue import Completed
 from service.inference.scheduling import FrameScheduler, in_batches, open_scheduler, start_to_end
 from service.inference.session import CUDA, Outputs
+from tests.service.clock import Clock
 from tests.service.conftest import encoded
-from tests.service.inference.schedules import Clock, GatedWork
+from tests.service.inference.schedules import GatedWork
 from tests.tiny_model import GRID, tiny_metadata
 
 

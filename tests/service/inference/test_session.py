@@ -355,15 +355,19 @@ def test_cuda_that_runs_the_model_is_taken(
     assert runtime.cuda_options["enable_cuda_graph"] == "0"
 
 
+def of_precision(folder: Path, precision: str) -> Artifact:
+    """The tiny model, said to be of a precision."""
+    metadata = tiny_metadata().model_copy(update={"precision": precision}).model_dump_json()
+    return Artifact.read(write_tiny_model(folder / "model.onnx", metadata_json=metadata))
+
+
 @pytest.mark.parametrize(("precision", "use_tf32"), [("float32", "0"), ("int8", "0"), ("float16", "1")])
 def test_float16_alone_may_use_tensor_cores(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, precision: str, use_tf32: str
 ) -> None:
     """float32 is what must agree with the CPU, and int8 convolves in it; without TF32 float16 would convolve slowly."""
-    metadata = tiny_metadata().model_copy(update={"precision": precision}).model_dump_json()
-    model = Artifact.read(write_tiny_model(tmp_path / "model.onnx", metadata_json=metadata))
     runtime = on_machine(monkeypatch, FakeRuntime())
-    ModelSession(model, "cuda")
+    ModelSession(of_precision(tmp_path, precision), "cuda")
     assert runtime.cuda_options["use_tf32"] == use_tf32
 
 
@@ -458,10 +462,8 @@ def test_cpu_never_tries_cuda(artifact: Artifact, monkeypatch: pytest.MonkeyPatc
 def test_int8_alone_goes_without_a_memory_pattern(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, precision: str, pattern: bool
 ) -> None:
-    metadata = tiny_metadata().model_copy(update={"precision": precision}).model_dump_json()
-    model = Artifact.read(write_tiny_model(tmp_path / "model.onnx", metadata_json=metadata))
     runtime = on_machine(monkeypatch, FakeRuntime())
-    ModelSession(model, "cpu")
+    ModelSession(of_precision(tmp_path, precision), "cpu")
     assert runtime.memory_patterns == [pattern]
 
 

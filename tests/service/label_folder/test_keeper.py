@@ -2,56 +2,24 @@
 
 import logging
 import threading
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
-import numpy as np
 import pytest
 
 from service.errors import UnreadableLabelTable
-from service.inference.decoding import FrameLimits
-from service.inference.detector import Detection, Detector
 from service.label_folder import keeper as keeper_module
 from service.label_folder.folder import LabelFolder
-from service.label_folder.intake import Bounds, Outcome, UncertainFrame
+from service.label_folder.intake import Outcome
 from service.label_folder.keeper import FrameKeeper, Pace
-from tests.service.conftest import GatedSession
 from tests.service.label_folder.frames import ROOMY, rows
-from tests.tiny_model import tiny_metadata
-
-DETECTOR = Detector(tiny_metadata(), GatedSession(), FrameLimits())
-
-
-def detection(red: float, green: float = 0.01) -> Detection:
-    """What the tiny model could have answered; both thresholds are 0.5."""
-    evidence_Lhw = np.zeros((2, 1, 1), np.float32)
-    return Detection(3, 2, {"red": red, "green": green}, (), evidence_Lhw, 0.0, 0.0)
-
-
-class GatedFolder(LabelFolder):
-    """A folder on a slow disk: writing waits for the gate, and may fail; remembers what was written together."""
-
-    def __init__(self, path: Path) -> None:
-        super().__init__(path)
-        self.gate, self.entered = threading.Event(), threading.Semaphore(0)
-        self.batches: list[int] = []
-        self.failure: Exception | None = None
-
-    def keep(self, frames: Sequence[UncertainFrame], bounds: Bounds) -> list[Outcome]:  # type: ignore[override]
-        """Keep, once the gate is open."""
-        self.batches.append(len(frames))
-        self.entered.release()
-        assert self.gate.wait(timeout=30)
-        if self.failure:
-            raise self.failure
-        return super().keep(frames, bounds)
+from tests.service.label_folder.gated_folder import DETECTOR, GatedFolder, detection
 
 
 @pytest.fixture
 def folder(tmp_path: Path) -> Iterator[GatedFolder]:
-    made = GatedFolder(tmp_path / "uncertain")
-    yield made
-    made.gate.set()
+    with GatedFolder(tmp_path / "uncertain") as made:
+        yield made
 
 
 @pytest.fixture

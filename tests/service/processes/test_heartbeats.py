@@ -4,15 +4,7 @@ import pytest
 
 from service.processes.board import Board, Standing
 from service.processes.heartbeats import LOOK_EVERY_S, PATIENT_LOOKS, Heartbeats
-
-
-class Clock:
-    """Seconds that the test moves."""
-
-    now_s = 0.0
-
-    def __call__(self) -> float:
-        return self.now_s
+from tests.service.clock import Clock
 
 
 @pytest.fixture

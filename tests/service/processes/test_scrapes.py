@@ -2,15 +2,7 @@
 
 from service.processes.reports import Family, Report
 from service.processes.scrapes import PATIENCE_S, Scrapes
-
-
-class Clock:
-    """Seconds that the test moves."""
-
-    now_s = 100.0
-
-    def __call__(self) -> float:
-        return self.now_s
+from tests.service.clock import Clock
 
 
 def counted(frames: float, held: float = 0) -> Report:
@@ -26,7 +18,7 @@ def values(total: Report) -> dict[str, float]:
 
 
 def test_total_comes_when_the_last_process_has_answered() -> None:
-    scrapes = Scrapes(tuple, Clock())
+    scrapes = Scrapes(tuple, Clock(100.0))
     scrapes.remember(0, counted(1))
     scrapes.begin(0, [1, 2])
     assert scrapes.questions() == [(1, 1), (2, 1)]
@@ -39,14 +31,14 @@ def test_total_comes_when_the_last_process_has_answered() -> None:
 
 
 def test_the_supervisors_own_metrics_are_in_the_total() -> None:
-    scrapes = Scrapes(lambda: counted(5), Clock())
+    scrapes = Scrapes(lambda: counted(5), Clock(100.0))
     scrapes.remember(0, counted(1))
     scrapes.begin(0, [])
     assert values(scrapes.finished()[0][1])["frames_total"] == 6
 
 
 def test_process_that_does_not_answer_counts_with_what_it_said_last() -> None:
-    clock = Clock()
+    clock = Clock(100.0)
     scrapes = Scrapes(tuple, clock)
     scrapes.remember(1, counted(10))
     scrapes.remember(0, counted(1))
@@ -58,7 +50,7 @@ def test_process_that_does_not_answer_counts_with_what_it_said_last() -> None:
 
 def test_counters_of_a_process_that_died_stay_and_its_gauges_go() -> None:
     """Its successor in the same place starts from nothing: 10 + 2, held by the successor alone."""
-    scrapes = Scrapes(tuple, Clock())
+    scrapes = Scrapes(tuple, Clock(100.0))
     scrapes.remember(1, counted(10, held=7))
     scrapes.forget(1)
     scrapes.remember(1, counted(2, held=3))
@@ -68,7 +60,7 @@ def test_counters_of_a_process_that_died_stay_and_its_gauges_go() -> None:
 
 
 def test_process_that_dies_while_it_is_asked_holds_nobody_up() -> None:
-    scrapes = Scrapes(tuple, Clock())
+    scrapes = Scrapes(tuple, Clock(100.0))
     scrapes.remember(0, counted(1))
     scrapes.begin(0, [1])
     scrapes.forget(1)
@@ -76,7 +68,7 @@ def test_process_that_dies_while_it_is_asked_holds_nobody_up() -> None:
 
 
 def test_scrape_of_a_process_that_died_is_dropped() -> None:
-    scrapes = Scrapes(tuple, Clock())
+    scrapes = Scrapes(tuple, Clock(100.0))
     scrapes.begin(0, [1])
     scrapes.forget(0)
     assert scrapes.next_s() is None
@@ -84,7 +76,7 @@ def test_scrape_of_a_process_that_died_is_dropped() -> None:
 
 def test_answers_go_to_their_own_question() -> None:
     """Two processes are scraped at the same time: what is said to the first is too old for the second."""
-    scrapes = Scrapes(tuple, Clock())
+    scrapes = Scrapes(tuple, Clock(100.0))
     scrapes.begin(0, [2])
     assert scrapes.questions() == [(2, 1)]
     scrapes.begin(1, [2])
@@ -96,7 +88,7 @@ def test_answers_go_to_their_own_question() -> None:
 
 
 def test_answer_to_the_newest_question_is_one_to_all() -> None:
-    scrapes = Scrapes(tuple, Clock())
+    scrapes = Scrapes(tuple, Clock(100.0))
     scrapes.begin(0, [2])
     scrapes.begin(1, [2])
     assert scrapes.questions() == [(2, 2)]
@@ -106,7 +98,7 @@ def test_answer_to_the_newest_question_is_one_to_all() -> None:
 
 def test_who_owes_an_answer_is_asked_nothing_more() -> None:
     """Questions that a process does not read would fill its pipe, and then hold up who asks."""
-    clock = Clock()
+    clock = Clock(100.0)
     scrapes = Scrapes(tuple, clock)
     asked = []
     for _ in range(100):
@@ -121,7 +113,7 @@ def test_who_owes_an_answer_is_asked_nothing_more() -> None:
 
 
 def test_a_successor_owes_nothing() -> None:
-    scrapes = Scrapes(tuple, Clock())
+    scrapes = Scrapes(tuple, Clock(100.0))
     scrapes.begin(0, [1])
     assert scrapes.questions() == [(1, 1)]
     scrapes.forget(1)

@@ -13,14 +13,13 @@ from service.scoring.keeping import once_kept
 from service.scoring.rows import Answer, FrameToScore, Place, Row
 from tests.service.conftest import encoded
 from tests.service.label_folder.frames import ROOMY
-from tests.service.label_folder.test_keeper import DETECTOR, GatedFolder, detection
+from tests.service.label_folder.gated_folder import DETECTOR, GatedFolder, detection
 
 
 @pytest.fixture
 def folder(tmp_path: Path) -> Iterator[GatedFolder]:
-    made = GatedFolder(tmp_path / "uncertain")
-    yield made
-    made.gate.set()
+    with GatedFolder(tmp_path / "uncertain") as made:
+        yield made
 
 
 @pytest.fixture

@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from service.scoring.paths import listed_files, listed_names, nameless
+from tests.service.scoring.refused_folder import refuse_to_list
 
 
 @pytest.fixture
@@ -80,14 +81,7 @@ def test_a_folder_that_is_closed_is_told_and_not_passed_over(here: Path) -> None
 
 
 def test_a_folder_that_cannot_be_read_has_its_line(here: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    scan = os.scandir
-
-    def refuse(folder: str) -> object:
-        if folder == "a":
-            raise PermissionError(13, "Permission denied")
-        return scan(folder)
-
-    monkeypatch.setattr(os, "scandir", refuse)
+    refuse_to_list("a", monkeypatch)
     told = {file.path: file.failure for file in listed_files(["."])}
     assert str(told["a"]) == "the folder a cannot be read: Permission denied"
     assert told["b.png"] is None

@@ -8,6 +8,7 @@ import pytest
 
 from service.scoring.paths import listed_files, nameless
 from service.scoring.patterns import Pattern
+from tests.service.scoring.refused_folder import refuse_to_list
 
 FILES = ("b.png", "a/2.jpg", "a/10.JPG", "a/z/1.webp", "a/notes.txt", "a/.hidden.jpg", ".dot/3.jpg", "c.png/a/d.jpeg")
 
@@ -74,14 +75,7 @@ def test_a_link_to_nothing_matches(here: Path) -> None:
 
 
 def test_a_folder_that_cannot_be_listed_is_told(here: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    scan = os.scandir
-
-    def refuse(folder: str) -> object:
-        if folder == "a":
-            raise PermissionError(13, "Permission denied")
-        return scan(folder)
-
-    monkeypatch.setattr(os, "scandir", refuse)
+    refuse_to_list("a", monkeypatch)
     told = {file.path: file.failure for file in listed_files(["**/*.jpeg"])}
     assert str(told["a"]) == "the folder a cannot be read: Permission denied"
     assert list(told) == ["a", "c.png/a/d.jpeg"]
