@@ -225,7 +225,7 @@ class _PlanOpener:
         parts = _session_parts(plan)
         if parts not in self._detectors:
             self._detectors[parts] = self._load(pinned(self._settings, plan))
-        scheduler = open_scheduler(self._detectors[parts], plan, max_queue_frames=2 * under_way(plan))
+        scheduler = open_scheduler(self._detectors[parts], plan, max_queue_frames=2 * under_way(plan), breaks_off=False)
         self._loaded |= self._sessions(plan)
         return scheduler
 

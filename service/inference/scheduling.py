@@ -169,13 +169,15 @@ def open_scheduler(
     max_queue_frames: int,
     clock: Callable[[], float] = time.monotonic,
     wait_bound: WaitBound = NO_WAIT_BOUND,
+    breaks_off: bool = True,
 ) -> FrameScheduler[Detection]:
     """The scheduler that runs a detector by a plan, every batch size of it warm.
 
-    On CUDA one thread infers, in batches of one too: its buffers are page-locked, and its runs recorded.
+    On CUDA one thread infers, in batches of one too: its buffers are page-locked, and its runs recorded. Once the
+    device is lost it `breaks_off`, or else tells every waiter the device's own error.
     """
     bounds = (max_queue_frames, clock, wait_bound)
     if not plan.batched and detector.session.provider != CUDA:
         return start_to_end(detector.decode, detector.infer, plan.inference_workers, *bounds)
-    known = detector.black_frame() if detector.session.provider == CUDA else None
+    known = detector.black_frame() if breaks_off and detector.session.provider == CUDA else None
     return in_batches(detector.decode, partial(detector.batches, plan), plan, *bounds, known)

@@ -303,6 +303,16 @@ def test_scheduler_on_cuda_ends_once_the_device_is_lost() -> None:
         assert scheduler.failure == "the device answers nothing any more: CUDA failure 700"
 
 
+def test_where_plans_are_measured_every_frame_tells_the_error_of_a_device_that_is_lost() -> None:
+    """Not that some of them came once it was known, which says nothing about the cause."""
+    on_device = Detector(tiny_metadata(), DeviceSession(lives_for=0), FrameLimits())
+    plan = ExecutionPlan(4, batch_sizes=(1, 2))
+    with open_scheduler(on_device, plan, max_queue_frames=64, breaks_off=False) as scheduler:
+        errors = [future.exception(30) for future in scheduler.submit([encoded(0, 0, 0)] * 20)]
+        assert [str(error) for error in errors] == ["CUDA failure 700"] * 20
+        assert scheduler.healthy()
+
+
 # All at once
 
 
