@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from model_training.errors import InvalidConfiguration
+from model_training.whole_files import write_whole
 
 
 def table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> list[str]:
@@ -20,7 +21,7 @@ def table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> list[str]:
 def fill_in(document: Path, text: str, mark: str) -> None:
     """Put `text` between `<!-- mark -->` and `<!-- /mark -->`; raises InvalidConfiguration where it has not both."""
     before, after = around(document, mark)
-    document.write_text(f"{before}\n\n{text.strip()}\n\n{after}", encoding="utf-8")
+    write_whole(document, f"{before}\n\n{text.strip()}\n\n{after}")
 
 
 def around(document: Path, mark: str) -> tuple[str, str]:

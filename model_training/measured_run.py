@@ -26,7 +26,7 @@ from model_training.network import PresenceNetwork
 from model_training.teacher.cells import DetectorCells
 from model_training.trainer import Observer, Progress, Trainer
 from model_training.training_rows import TrainingRows
-from model_training.whole_files import written_whole
+from model_training.whole_files import write_whole, written_whole
 
 HELD_OUT: Final = "held_out.npz"
 _RESULT: Final = "result.json"
@@ -119,8 +119,7 @@ class MeasuredRun:
             parameters=parameter_count(network),
             seconds_per_frame=watch.seconds_per_frame(self.configuration.batch_size),
         )
-        with written_whole(self.folder / _RESULT) as unfinished:
-            unfinished.write_text(result.model_dump_json(indent=2), encoding="utf-8")
+        write_whole(self.folder / _RESULT, result.model_dump_json(indent=2))
         # It is as large as four networks, and no longer needed.
         (self.folder / checkpoints.RESUME).unlink()
 

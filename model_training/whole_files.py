@@ -22,6 +22,12 @@ def written_whole(path: Path) -> Iterator[Path]:
         raise
 
 
+def write_whole(path: Path, text: str) -> None:
+    """Make `path` a file of this text, in UTF-8, or leave it as it was."""
+    with written_whole(path) as unfinished:
+        unfinished.write_text(text, encoding="utf-8")
+
+
 def unfinished_of(path: Path) -> Path:
     """Where the next `path` is while it is written, and stays after a kill."""
     return path.with_name(f"{path.name}.unfinished")

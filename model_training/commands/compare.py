@@ -36,6 +36,7 @@ from model_training.label_table import LabelTable
 from model_training.markdown import around, fill_in
 from model_training.tracking import tracked_on
 from model_training.training_progress import in_turn, shown
+from model_training.whole_files import write_whole
 
 
 @dataclass(frozen=True, slots=True)
@@ -163,7 +164,7 @@ def _report(plan: Plan, output: Path, document: Path | None, console: Console) -
         results = gathered(plan, output, lambda setting: frame_times(plan, setting))
     results.save(output)
     text = markdown(results)
-    (output / MARKDOWN).write_text(text, encoding="utf-8")
+    write_whole(output / MARKDOWN, text)
     save_plot(results, output / PLOT)
     if document is not None:
         _into(document, text, results)

@@ -41,6 +41,7 @@ from model_training.measured_run import parameter_count
 from model_training.network import PresenceNetwork
 from model_training.teacher.cells import DetectorCells
 from model_training.training_progress import in_turn, shown
+from model_training.whole_files import write_whole
 
 
 @dataclass(frozen=True, slots=True)
@@ -169,7 +170,7 @@ def _report(plan: Plan, output: Path, mark: str, document: Path | None, console:
         results = gathered(plan, output, frame_times)
     results.save(output)
     text = markdown(results)
-    (output / MARKDOWN).write_text(text, encoding="utf-8")
+    write_whole(output / MARKDOWN, text)
     if document is not None:
         fill_in(document, text, mark)
     written = [output / name for name in (RESULTS, MARKDOWN)]

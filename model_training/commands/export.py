@@ -38,7 +38,7 @@ from model_training.thresholds import FORM, UNDECIDED, not_chosen, rules, thresh
 from model_training.tracking import Tracking, tracked_on
 from model_training.training_rows import TrainingRows
 from model_training.variants.judging import VARIANTS, Variant, VariantMaker, VariantPrecision, unproven_path
-from model_training.whole_files import written_whole
+from model_training.whole_files import write_whole
 from service.inference.artifact import Artifact, Figure, ThresholdRule, variant_path
 
 
@@ -125,8 +125,7 @@ def command(
     again = shlex.join(["roadcue-train", "evaluate", output.name, "DATA"]) + "".join(
         f" --test-set {shlex.quote(choice)}" for choice in test_sets
     )
-    with written_whole(card) as unfinished:
-        unfinished.write_text(model_card(metadata, again, said, made, undecided), encoding="utf-8")
+    write_whole(card, model_card(metadata, again, said, made, undecided))
     document = {**_document(parity, found, made, written), "thresholds_not_chosen": undecided}
     print_result(document, lambda: _say(parity, found, made, undecided))
     click.echo(f"Written: {', '.join(map(str, written))}\nNext: roadcue serve --model {quoted(output)}", err=True)

@@ -13,7 +13,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_valida
 
 from model_training.configuration import TrainingConfiguration, all_errors, with_changes
 from model_training.errors import CheckpointError, InvalidConfiguration
-from model_training.whole_files import written_whole
+from model_training.whole_files import write_whole
 
 Arm = Literal["joint", "separate", "same_entries", "averaged"]
 Control = Literal["same_entries", "averaged"]
@@ -86,8 +86,7 @@ class StoredPlan(BaseModel):
 
     def save(self, folder: Path) -> None:
         folder.mkdir(parents=True, exist_ok=True)
-        with written_whole(folder / _PLAN) as unfinished:
-            unfinished.write_text(self.model_dump_json(indent=2), encoding="utf-8")
+        write_whole(folder / _PLAN, self.model_dump_json(indent=2))
 
     @classmethod
     def load(cls, folder: Path) -> Self:

@@ -19,6 +19,7 @@ from model_training.comparison.runs import TEST, finished
 from model_training.comparison.statistics import METHOD, Difference, PairedScores, paired_differences
 from model_training.errors import CheckpointError
 from model_training.measured_run import HELD_OUT, RunResult, Scores
+from model_training.whole_files import write_whole
 
 FILE: Final = "results.json"
 HELD_OUT_ROWS: Final = "held out"
@@ -73,7 +74,7 @@ class Results(BaseModel):
     costs: tuple[SettingCosts, ...]
 
     def save(self, folder: Path) -> None:
-        (folder / FILE).write_text(self.model_dump_json(indent=2), encoding="utf-8")
+        write_whole(folder / FILE, self.model_dump_json(indent=2))
 
 
 def gathered(plan: Plan, folder: Path, measure: Measure, resamples: int = 2000) -> Results:

@@ -14,7 +14,7 @@ from model_training.data_report.counts import DataReport, summary
 from model_training.label_table import ABSENT, PRESENT, LabelTable
 from model_training.report_page import THEMES, Theme, axes_of, data_uri, png, rendered
 from model_training.sources.annotated_frame import Box
-from model_training.whole_files import written_whole
+from model_training.whole_files import write_whole
 
 THUMBNAIL_PX = 176
 THUMBNAILS = 12
@@ -49,8 +49,7 @@ def save_html(report: DataReport, table: LabelTable, path: Path) -> None:
         sheets=[_sheet(table, label) for label in range(len(table.labels))],
         listed=LISTED,
     )
-    with written_whole(path) as unfinished:
-        unfinished.write_text(page, encoding="utf-8")
+    write_whole(path, page)
 
 
 def _entries_figure(report: DataReport, theme: Theme) -> Figure:

@@ -24,7 +24,7 @@ from model_training.evaluation_report.served_model import ServedModel
 from model_training.label_table import PRESENT, LabelTable
 from model_training.report_page import rendered
 from model_training.tracking import Tracking, untracked
-from model_training.whole_files import written_whole
+from model_training.whole_files import write_whole
 from service.inference.artifact import Figure
 
 METRICS: Final = {
@@ -79,8 +79,7 @@ def save_page(report: EvaluationReport, model: ServedModel, path: Path, tracking
         suspects_listed=[_listed(report, suspect) for suspect in report.suspects or ()],
         listed=SUSPECTS_LISTED,
     )
-    with written_whole(path) as unfinished:
-        unfinished.write_text(page, encoding="utf-8")
+    write_whole(path, page)
 
 
 _FIELDS: Final = {

@@ -20,6 +20,7 @@ from model_training.experiments.plan import BASE, Arm, Plan
 from model_training.experiments.runs import Done, finished, kept_opinions
 from model_training.measured_run import HELD_OUT, RunResult, Scores
 from model_training.metrics import Entries
+from model_training.whole_files import write_whole
 from service.inference.session import ModelSession
 
 FILE: Final = "results.json"
@@ -75,7 +76,7 @@ class Results(BaseModel):
     outcomes: tuple[Outcome, ...]
 
     def save(self, folder: Path) -> None:
-        (folder / FILE).write_text(self.model_dump_json(indent=2), encoding="utf-8")
+        write_whole(folder / FILE, self.model_dump_json(indent=2))
 
 
 FrameTimes = Mapping[str, Sequence[float]]

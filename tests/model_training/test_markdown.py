@@ -29,3 +29,12 @@ def test_a_document_without_both_marks_is_left_as_it_is(tmp_path, text):
     with pytest.raises(InvalidConfiguration, match="must hold <!-- figures -->"):
         around(document, "figures")
     assert document.read_text() == text
+
+
+def test_a_document_stays_as_it_was_where_the_disk_is_full(tmp_path):
+    document = tmp_path / "page.md"
+    document.write_text(text := "Mine\n<!-- figures -->\nold\n<!-- /figures -->\n")
+    (tmp_path / "page.md.unfinished").symlink_to("/dev/full")
+    with pytest.raises(OSError, match="No space left on device"):
+        fill_in(document, "new", "figures")
+    assert document.read_text() == text

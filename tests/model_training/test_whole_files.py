@@ -2,7 +2,7 @@
 
 import pytest
 
-from model_training.whole_files import written_whole
+from model_training.whole_files import write_whole, written_whole
 
 
 def test_a_file_takes_its_place_when_it_is_whole(tmp_path):
@@ -18,9 +18,9 @@ def test_a_file_takes_its_place_when_it_is_whole(tmp_path):
 
 def test_what_was_there_stays_where_writing_fails(tmp_path):
     path = tmp_path / "plan.json"
-    path.write_text("old")
-    with pytest.raises(UnicodeEncodeError), written_whole(path) as unfinished:
-        unfinished.write_text("half \udc00", encoding="utf-8")
+    write_whole(path, "old")
+    with pytest.raises(UnicodeEncodeError):
+        write_whole(path, "half \udc00")
     assert path.read_text() == "old"
     assert list(tmp_path.iterdir()) == [path]
 

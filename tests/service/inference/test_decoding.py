@@ -6,128 +6,47 @@ References are hand computations, Pillow's own full decode and orientation, and 
 import base64
 import contextlib
 import io
-import re
 import struct
 import subprocess
 import sys
-import zlib
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
 import pytest
-from hypothesis import HealthCheck, given, settings
-from hypothesis import strategies as st
-from numpy.typing import NDArray
-from PIL import Image, ImageOps, PngImagePlugin
+from PIL import Image
 
-from service.errors import DamagedImage, FrameError, TooManyPixels, UnsupportedImage
+from service.errors import FrameError
 from service.inference.decoding import (
-    MAX_JPEG_SCANS,
-    MAX_JPEG_SEGMENTS,
-    MAX_JPEG_STRAY_BYTES,
-    MAX_PNG_CHUNKS,
-    FrameLimits,
     decode_at_least,
     decode_frame,
     resize,
 )
-
-Frame = NDArray[np.uint8]
-
-LIMITS = FrameLimits(max_pixels=1_000_000)
-ORIENTATION = 274
+from tests.service.inference.encoded_images import (
+    EVERY_FILE,
+    FILES,
+    JPEG,
+    LIMITS,
+    PNG,
+    PROGRESSIVE,
+    WEBP,
+    WEBP_LOSSLESS,
+    area_average,
+    chunk,
+    decoded,
+    distance,
+    encode,
+    gradient,
+    noise,
+    pixels,
+    png,
+    seen_by_pillow,
+    with_orientation,
+)
 
 # Pillow warns of broken EXIF and MPO blocks that it then leaves out. pytest undoes what decoding does about it.
 pytestmark = pytest.mark.filterwarnings("ignore::UserWarning:PIL")
-
-
-def gradient(height: int, width: int) -> Frame:
-    """Red grows to the right, green downwards, blue along the diagonal: no two orientations look alike."""
-    y_HW, x_HW = np.mgrid[0:height, 0:width]
-    planes = (255 * x_HW // width, 255 * y_HW // height, 255 * (x_HW + y_HW) // (height + width))
-    return np.stack(planes, axis=2).astype(np.uint8)
-
-
-def noise(height: int, width: int, channels: int = 3) -> Frame:
-    """What no codec predicts."""
-    return np.random.default_rng(0).integers(0, 256, (height, width, channels), np.uint8)
-
-
-def encode(image: Frame | Image.Image, form: str, **options: object) -> bytes:
-    """The image as a file of that format."""
-    buffer = io.BytesIO()
-    (image if isinstance(image, Image.Image) else Image.fromarray(image)).save(buffer, form, **options)
-    return buffer.getvalue()
-
-
-def chunk(kind: bytes, body: bytes) -> bytes:
-    """One PNG chunk with its checksum."""
-    return struct.pack(">I", len(body)) + kind + body + struct.pack(">I", zlib.crc32(kind + body))
-
-
-def png(
-    width: int, depth: int, colour_type: int, rows: Sequence[bytes], before: bytes = b"", after: bytes = b""
-) -> bytes:
-    """A PNG from packed rows, with chunks `before` and `after` its pixels."""
-    header = struct.pack(">IIBBBBB", width, len(rows), depth, colour_type, 0, 0, 0)
-    pixels = zlib.compress(b"".join(b"\0" + row for row in rows))
-    chunks = (chunk(b"IHDR", header), before, chunk(b"IDAT", pixels), after, chunk(b"IEND", b""))
-    return b"\x89PNG\r\n\x1a\n" + b"".join(chunks)
-
-
-def decoded(data: bytes, height: int, width: int) -> Frame:
-    """The frame at that size."""
-    return decode_frame(data, height, width, LIMITS).frame_HWC
-
-
-def pixels(data: bytes) -> list[list[int]]:
-    """The pixels of a picture that is one row high, at its own size."""
-    width = Image.open(io.BytesIO(data)).width
-    return [[int(value) for value in pixel] for pixel in decoded(data, 1, width)[0]]
-
-
-def with_orientation(value: int) -> bytes:
-    """An EXIF block that says how the camera was held."""
-    exif = Image.Exif()
-    exif[ORIENTATION] = value
-    return exif.tobytes()
-
-
-def seen_by_pillow(data: bytes) -> Frame:
-    """The independent reference: Pillow's full decode, turned by Pillow."""
-    return np.asarray(ImageOps.exif_transpose(Image.open(io.BytesIO(data))).convert("RGB"))
-
-
-def area_average(frame_HWC: Frame, factor: int) -> NDArray[np.float64]:
-    """Means over squares of `factor` pixels, in numpy."""
-    height, width = frame_HWC.shape[0] // factor, frame_HWC.shape[1] // factor
-    return frame_HWC.reshape(height, factor, width, factor, 3).astype(float).mean(axis=(1, 3))
-
-
-def distance(a_HWC: NDArray[np.generic], b_HWC: NDArray[np.generic]) -> float:
-    """The largest difference of two values, in levels of 255."""
-    assert a_HWC.shape == b_HWC.shape
-    return float(np.abs(a_HWC.astype(float) - b_HWC.astype(float)).max())
-
-
-JPEG = encode(gradient(60, 80), "JPEG", quality=90)
-PROGRESSIVE = encode(gradient(60, 80), "JPEG", quality=90, progressive=True)
-RESTARTS = encode(gradient(60, 80), "JPEG", quality=90, restart_marker_rows=1)
-PNG = encode(gradient(60, 80), "PNG")
-WEBP = encode(gradient(60, 80), "WEBP", quality=90)
-WEBP_LOSSLESS = encode(gradient(60, 80), "WEBP", lossless=True)
-FILES = {
-    "jpeg": JPEG,
-    "progressive": PROGRESSIVE,
-    "restarts": RESTARTS,
-    "png": PNG,
-    "webp": WEBP,
-    "webp_lossless": WEBP_LOSSLESS,
-}
-EVERY_FILE = pytest.mark.parametrize("data", FILES.values(), ids=FILES)
-EVERY_JPEG = pytest.mark.parametrize("data", [JPEG, PROGRESSIVE, RESTARTS], ids=["baseline", "progressive", "restarts"])
 
 
 # Orientation
@@ -440,320 +359,6 @@ def test_any_shape_becomes_the_frame_of_the_network(form: str, size: tuple[int, 
     assert (frame.source_width, frame.source_height) == size
     assert frame.frame_HWC.dtype == np.uint8
     assert distance(frame.frame_HWC, np.full((8, 12, 3), (200, 100, 50))) <= 4
-
-
-# Damage
-
-
-@EVERY_FILE
-@pytest.mark.parametrize("size", [(60, 80), (7, 10)])
-def test_cut_file_is_refused_wherever_it_is_cut(data: bytes, size: tuple[int, int]) -> None:
-    """A PNG may lack what follows its pixels: 4 bytes of zlib's and 4 of the chunk's checksum, 12 of end chunk."""
-    needed = len(data) - (20 if data.startswith(b"\x89PNG") else 0)
-    for length in {*range(0, needed, 7), *range(needed - 8, needed)}:
-        with pytest.raises((DamagedImage, UnsupportedImage)):
-            decoded(data[:length], *size)
-
-
-def test_png_without_its_end_chunk_decodes() -> None:
-    np.testing.assert_array_equal(decoded(PNG[:-12], 60, 80), gradient(60, 80))
-
-
-@EVERY_JPEG
-@pytest.mark.parametrize("size", [(60, 80), (7, 10)])
-def test_jpeg_whose_scan_is_cut_is_not_answered_in_grey(data: bytes, size: tuple[int, int]) -> None:
-    """With an end marker behind the cut, decoders fill the missing rows and report success."""
-    scan = data.rindex(b"\xff\xda") + 14
-    for length in range(scan, len(data) - 3, 5):
-        with pytest.raises(DamagedImage, match="JPEG image"):
-            decoded(data[:length].rstrip(b"\xff") + b"\xff\xd9", *size)
-
-
-def test_jpeg_that_lost_a_stretch_in_the_middle_is_refused() -> None:
-    markers = [match.start() for match in re.finditer(rb"\xff[\xd0-\xd7]", RESTARTS)]
-    lost = RESTARTS[: markers[1]] + RESTARTS[markers[2] :]
-    with pytest.raises(DamagedImage, match="cut or damaged"):
-        decoded(lost, 60, 80)
-
-
-def test_jpeg_without_end_marker_counts_as_cut() -> None:
-    with pytest.raises(DamagedImage, match="cut or damaged: Premature end"):
-        decoded(JPEG.removesuffix(b"\xff\xd9"), 60, 80)
-
-
-@EVERY_FILE
-@pytest.mark.parametrize("tail", [b"\0" * 100, b"\xff\xd9", b"MotionPhoto_Data\0\0\0\x18ftypmp42", JPEG])
-def test_what_follows_the_picture_is_ignored(data: bytes, tail: bytes) -> None:
-    np.testing.assert_array_equal(decoded(data + tail, 60, 80), decoded(data, 60, 80))
-
-
-@pytest.mark.parametrize(
-    ("before", "inserted"),
-    [(b"\xff\xdb", b"\0\0\0"), (b"\xff\xd9", b"\0\0"), (b"\xff\xc0", b"\xff\xff\xff")],
-    ids=["bytes between segments", "bytes before the end", "fill bytes"],
-)
-def test_oddity_that_costs_no_pixel_decodes(before: bytes, inserted: bytes) -> None:
-    """Cameras write them; every viewer shows the picture."""
-    odd = JPEG.replace(before, inserted + before, 1)
-    assert distance(decoded(odd, 60, 80), decoded(JPEG, 60, 80)) <= 1
-
-
-def test_unknown_version_of_jfif_decodes() -> None:
-    odd = JPEG.replace(b"JFIF\0\x01\x01", b"JFIF\0\x09\x09")
-    assert odd != JPEG
-    assert distance(decoded(odd, 60, 80), decoded(JPEG, 60, 80)) <= 1
-
-
-def test_png_with_wrong_pixel_checksum_is_refused() -> None:
-    """Pixels are stored uncompressed: without the checksum a changed colour would go unnoticed."""
-    stored = encode(gradient(60, 80), "PNG", compress_level=0)
-    start = stored.index(b"IDAT")
-    for offset in (4, 8, 100, 4000, 14_000):
-        changed = bytearray(stored)
-        changed[start + offset] ^= 1
-        with pytest.raises(DamagedImage, match="wrong checksum of its IDAT chunk"):
-            decoded(bytes(changed), 60, 80)
-
-
-def test_png_whose_stream_is_broken_behind_right_checksums_is_refused() -> None:
-    header = chunk(b"IHDR", struct.pack(">IIBBBBB", 2, 2, 8, 2, 0, 0, 0))
-    whole = zlib.compress(bytes(14))
-    for stream in (b"", b"no zlib stream", whole[:4], whole[:-4] + b"abcd", zlib.compress(b"\x09" * 14)):
-        with pytest.raises(DamagedImage):
-            decoded(b"\x89PNG\r\n\x1a\n" + header + chunk(b"IDAT", stream) + chunk(b"IEND", b""), 2, 2)
-
-
-def test_palette_image_without_palette_is_refused_with_a_reason() -> None:
-    with pytest.raises(DamagedImage, match=r"the PNG image cannot be decoded: \w+"):
-        decoded(png(2, 8, 3, [bytes([0, 1])]), 1, 2)
-
-
-@EVERY_FILE
-@settings(
-    max_examples=150, deadline=None, derandomize=True, suppress_health_check=[HealthCheck.function_scoped_fixture]
-)
-@given(changes=st.lists(st.tuples(st.floats(0, 1, exclude_max=True), st.integers(0, 255)), min_size=1, max_size=6))
-def test_changed_bytes_give_a_frame_or_a_frame_error(data: bytes, changes: list[tuple[float, int]]) -> None:
-    changed = bytearray(data)
-    for place, value in changes:
-        changed[int(place * len(data))] = value
-    with contextlib.suppress(FrameError):
-        frame_HWC = decoded(bytes(changed), 15, 20)
-        assert frame_HWC.shape == (15, 20, 3)
-        assert frame_HWC.dtype == np.uint8
-
-
-@EVERY_FILE
-@settings(max_examples=60, deadline=None, derandomize=True, suppress_health_check=[HealthCheck.function_scoped_fixture])
-@given(cut=st.integers(0, 60), tail=st.binary(max_size=60))
-def test_noise_behind_the_first_bytes_gives_a_frame_error(data: bytes, cut: int, tail: bytes) -> None:
-    with pytest.raises(FrameError):
-        decode_frame(data[:cut] + tail, 15, 20, LIMITS)
-
-
-@settings(max_examples=100, deadline=None, derandomize=True)
-@given(data=st.binary(max_size=200))
-def test_noise_is_no_image(data: bytes) -> None:
-    with pytest.raises(FrameError):
-        decode_frame(data, 15, 20, LIMITS)
-
-
-# Limits
-
-
-def announcing(data: bytes, width: int, height: int) -> bytes:
-    """The file with another size in its header, and nothing behind it that would fit."""
-    changed = bytearray(data)
-    if data.startswith(b"\xff\xd8"):
-        start = data.index(b"\xff\xc0") + 5
-        changed[start : start + 4] = struct.pack(">HH", height, width)
-    elif data.startswith(b"\x89PNG"):
-        changed[8:33] = chunk(b"IHDR", struct.pack(">II", width, height) + data[24:29])
-    else:
-        changed[24:30] = (width - 1).to_bytes(3, "little") + (height - 1).to_bytes(3, "little")
-    return bytes(changed)
-
-
-ANIMATED_WEBP = encode(
-    Image.new("RGB", (8, 8), "red"), "WEBP", save_all=True, append_images=[Image.new("RGB", (8, 8), "lime")]
-)
-BOMBS = {
-    form: announcing(data, 60_000, 60_000) for form, data in (("jpeg", JPEG), ("png", PNG), ("webp", ANIMATED_WEBP))
-}
-
-
-@pytest.mark.parametrize("data", BOMBS.values(), ids=BOMBS)
-def test_announced_size_above_the_limit_is_refused_from_the_header(data: bytes) -> None:
-    with pytest.raises(TooManyPixels, match=r"60000 x 60000 = 3600000000 pixels; at most 1000000 are allowed"):
-        decoded(data, 8, 12)
-
-
-def test_announced_size_above_the_limit_reserves_no_memory() -> None:
-    """In a process that may not have the 14 GB of such a picture."""
-    program = (
-        "import resource, sys; from service.errors import TooManyPixels;"
-        "from service.inference.decoding import FrameLimits, decode_frame;"
-        "resource.setrlimit(resource.RLIMIT_AS, (4 << 30, 4 << 30));"
-        "data = sys.stdin.buffer.read()\n"
-        "try: decode_frame(data, 8, 12, FrameLimits())\n"
-        "except TooManyPixels: print('refused')"
-    )
-    for data in BOMBS.values():
-        ran = subprocess.run([sys.executable, "-c", program], input=data, capture_output=True, timeout=120)
-        assert (ran.returncode, ran.stdout, ran.stderr) == (0, b"refused\n", b"")
-
-
-def test_size_at_the_limit_is_allowed() -> None:
-    assert decode_frame(PNG, 8, 12, FrameLimits(60 * 80)).source_width == 80
-    with pytest.raises(TooManyPixels, match="80 x 60 = 4800 pixels; at most 4799"):
-        decode_frame(PNG, 8, 12, FrameLimits(60 * 80 - 1))
-
-
-def test_limit_above_pillows_own_warns_of_nothing() -> None:
-    """Pillow warns above 89 million pixels; ours is the only limit."""
-    data = png(9_500, 1, 0, [bytes(1188)] * 9_500)
-    assert decode_frame(data, 8, 12, FrameLimits(100_000_000)).source_height == 9_500
-
-
-def test_text_bomb_gives_a_frame_or_a_frame_error() -> None:
-    """64 MiB of text in 64 KiB of file, before and behind the pixels."""
-    text = chunk(b"zTXt", b"key\0\0" + zlib.compress(bytes(64 << 20), 9))
-    with pytest.raises(DamagedImage):
-        decoded(png(1, 8, 2, [bytes(3)], before=text), 8, 12)
-    with pytest.raises(DamagedImage):
-        decoded(png(1, 8, 2, [bytes(3)], after=text), 8, 12)
-
-
-def test_text_of_a_png_is_no_obstacle() -> None:
-    text = PngImagePlugin.PngInfo()
-    text.add_text("Comment", "an ordinary comment", zip=True)
-    text.add_itxt("Title", "Straße", zip=True)
-    np.testing.assert_array_equal(decoded(encode(gradient(6, 8), "PNG", pnginfo=text), 6, 8), gradient(6, 8))
-
-
-def test_jpeg_with_a_flood_of_scans_is_refused() -> None:
-    """Each further scan is a pass over all pixels for a few bytes."""
-    scan = PROGRESSIVE[PROGRESSIVE.rindex(b"\xff\xda") : -2]
-    flood = PROGRESSIVE[:-2] + scan * MAX_JPEG_SCANS + b"\xff\xd9"
-    with pytest.raises(UnsupportedImage, match=rf"scans; at most {MAX_JPEG_SCANS} are decoded"):
-        decoded(flood, 60, 80)
-
-
-def segment(marker: int, body: bytes) -> bytes:
-    """One segment of a JPEG."""
-    return bytes([0xFF, marker]) + struct.pack(">H", len(body) + 2) + body
-
-
-@pytest.mark.parametrize(
-    "piece",
-    [segment(0xE1, b"Exif\0\0" + bytes(10)), segment(0xEA, b""), segment(0xFE, b""), b"\xff\xd0", b"\xff\xf0"],
-    ids=["EXIF", "application", "comment", "restart", "extension"],
-)
-def test_jpeg_with_a_flood_of_segments_is_refused(piece: bytes) -> None:
-    """A million of EXIF took Pillow minutes, each copying all before it; the last two kinds have no length."""
-    for count in (MAX_JPEG_SEGMENTS, 200_000):
-        with pytest.raises(UnsupportedImage, match=f"more segments before its pixels than the {MAX_JPEG_SEGMENTS}"):
-            decoded(JPEG[:2] + piece * count + JPEG[2:], 60, 80)
-
-
-@pytest.mark.parametrize("piece", [b"\xff", b"\0", b"\xff\0"], ids=["fill bytes", "junk", "escaped"])
-def test_jpeg_with_a_flood_of_bytes_between_its_segments_is_refused(piece: bytes) -> None:
-    start = JPEG.index(b"\xff\xdb")
-    padded = JPEG[:start] + piece * 1000 + JPEG[start:]
-    assert distance(decoded(padded, 60, 80), decoded(JPEG, 60, 80)) <= 1
-    with pytest.raises(DamagedImage, match="bytes or more between its segments"):
-        decoded(JPEG[:start] + piece * (MAX_JPEG_STRAY_BYTES + 1) + JPEG[start:], 60, 80)
-
-
-def test_jpeg_with_all_that_cameras_and_editors_write_decodes() -> None:
-    """A profile of 1 MB and a depth map of 6 MB in XMP, which makes about 120 segments, and a second picture."""
-    extended = b"".join(segment(0xE1, b"http://ns.adobe.com/xmp/extension/\0" + bytes(65_000)) for _ in range(100))
-    rich = encode(
-        gradient(60, 80),
-        "MPO",
-        quality=90,
-        save_all=True,
-        append_images=[Image.fromarray(gradient(60, 80))],
-        exif=with_orientation(1),
-        icc_profile=bytes(1_000_000),
-        xmp=bytes(60_000),
-        comment=b"a comment",
-    )
-    np.testing.assert_array_equal(decoded(rich[:2] + extended + rich[2:], 60, 80), decoded(JPEG, 60, 80))
-
-
-@pytest.mark.parametrize("kind", [b"abCd", b"IDAT"])
-def test_png_with_a_flood_of_chunks_is_refused(kind: bytes) -> None:
-    flood = chunk(kind, b"") * 100_000
-    for data in (
-        png(1, 8, 2, [bytes(4)], before=flood),
-        png(1, 8, 2, [bytes(4)], after=flood),
-    ):
-        with pytest.raises(UnsupportedImage, match=f"and {MAX_PNG_CHUNKS} are read"):
-            decoded(data, 8, 12)
-
-
-def test_png_whose_pixels_come_in_many_chunks_decodes() -> None:
-    """Four thousand of 1 KiB each."""
-    frame_HWC = noise(1000, 1300)
-    whole = encode(frame_HWC, "PNG", compress_level=0)
-    start = whole.index(b"IDAT") - 4
-    stream = zlib.compress(b"".join(b"\0" + row.tobytes() for row in frame_HWC), 0)
-    split = b"".join(chunk(b"IDAT", stream[place : place + 1024]) for place in range(0, len(stream), 1024))
-    data = whole[:start] + split + chunk(b"IEND", b"")
-    large = FrameLimits(1000 * 1300)
-    np.testing.assert_array_equal(decode_frame(data, 1000, 1300, large).frame_HWC, frame_HWC)
-
-
-def test_scan_markers_by_chance_behind_the_picture_do_not_count() -> None:
-    """A phone appends its motion picture, whose bytes are as good as random."""
-    tail = b"\xff\xda\x12\x34" * 1000
-    np.testing.assert_array_equal(decoded(PROGRESSIVE + tail, 60, 80), decoded(PROGRESSIVE, 60, 80))
-
-
-# What is no image of ours
-
-
-@pytest.mark.parametrize(
-    ("data", "named"),
-    [
-        (encode(gradient(8, 8), "GIF"), r"GIF"),
-        (encode(gradient(8, 8), "BMP"), r"BMP"),
-        (encode(gradient(8, 8), "TIFF"), r"TIFF"),
-        (b"MM\0*\0\0\0\x08", r"TIFF"),
-        (b"\0\0\0\x18ftypheic\0\0\0\0mif1heic", r"HEIC"),
-        (b"\0\0\0\x1cftypavif\0\0\0\0avifmif1", r"AVIF"),
-        (b"\0\0\0\x18ftypmp42\0\0\0\0", r"video"),
-        (b"\xff\x0a\x00\x10", r"JPEG XL"),
-        (b"\0\0\0\x0cjP  \r\n\x87\n", r"JPEG 2000"),
-        (b"%PDF-1.7\n", r"PDF"),
-        (b'<svg xmlns="http://www.w3.org/2000/svg"/>', r"SVG, XML or HTML"),
-        (b"\xef\xbb\xbf\n  <?xml version='1.0'?><svg/>", r"SVG, XML or HTML"),
-    ],
-)
-def test_foreign_format_is_named(data: bytes, named: str) -> None:
-    with pytest.raises(UnsupportedImage, match=rf"\({named}\), which is no image format we read; JPEG, PNG and WebP"):
-        decoded(data, 8, 12)
-
-
-@pytest.mark.parametrize("data", [b"a text", b"\0", b"\xff\xd8", b"RIFF\x10\0\0\0WAVE", b"\x89PNG"])
-def test_unknown_bytes_are_shown(data: bytes) -> None:
-    with pytest.raises(UnsupportedImage, match=re.escape(f"begins with {data[:12]!r}, which is no image format")):
-        decoded(data, 8, 12)
-
-
-def test_empty_frame_is_called_empty() -> None:
-    with pytest.raises(UnsupportedImage, match=r"the frame is empty \(0 bytes\); JPEG, PNG and WebP are read"):
-        decoded(b"", 8, 12)
-
-
-@pytest.mark.parametrize(
-    ("data", "name"),
-    [(b"\xff\xd8\xff" + b"\0" * 50, "JPEG"), (b"\x89PNG\r\n\x1a\n" + b"\0" * 50, "PNG"), (WEBP[:12], "WebP")],
-)
-def test_damaged_header_is_told_from_a_foreign_format(data: bytes, name: str) -> None:
-    with pytest.raises(DamagedImage, match=f"begins like a {name} file of {len(data)} bytes"):
-        decoded(data, 8, 12)
 
 
 # Behaviour in the process
