@@ -54,7 +54,7 @@ STREET_TEST_SETS = --test-set four_label=stop_mbasilyan+lisa_ts --test-set camvi
 street-model: $(VENV)/.complete ## train the embedded model anew: DATA=folder of frames, DETECTOR=YOLOX file; goes on where it was stopped
 	@test -n "$(DATA)" -a -n "$(DETECTOR)" || { echo "usage: make street-model DATA=FOLDER DETECTOR=FILE.onnx" >&2; exit 2; }
 	@mkdir -p runs
-	@test -e runs/street-teacher.csv || $(BIN)/roadcue-train teach $(DETECTOR) $(DATA) --output runs/street-teacher.csv
+	@test -e runs/street/resume.pt || $(BIN)/roadcue-train teach $(DETECTOR) $(DATA) --output runs/street-teacher.csv --overwrite
 	@$(BIN)/roadcue-train train $(DATA) --recipe street --teacher runs/street-teacher.csv --detector $(DETECTOR) \
 		--output runs/street $$(test ! -e runs/street/resume.pt || echo --resume)
 	@$(BIN)/roadcue-train export runs/street $(DATA) --teacher runs/street-teacher.csv --output runs/street.onnx --overwrite \
