@@ -218,6 +218,8 @@ def test_the_deployment_gives_time_to_drain_and_asks_the_right_paths(document: s
     (container,) = pod["containers"]
     given = {entry["name"].removeprefix("ROADCUE_").lower(): entry["value"] for entry in container["env"]}
     settings = read_settings(given)
+    # The variables of a service called roadcue are no settings, and the start refuses what is none.
+    assert pod["enableServiceLinks"] is False
     assert pod["terminationGracePeriodSeconds"] > settings.drain_seconds + settings.shutdown_timeout_seconds
     probes = {name: container[name]["httpGet"] for name in ("startupProbe", "readinessProbe", "livenessProbe")}
     assert {probe["port"] for probe in probes.values()} == {settings.port}

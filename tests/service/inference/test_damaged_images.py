@@ -17,6 +17,7 @@ from tests.service.inference.encoded_images import (
     EVERY_JPEG,
     JPEG,
     LIMITS,
+    PILLOW_MAY_WARN,
     PNG,
     RESTARTS,
     WEBP,
@@ -28,8 +29,7 @@ from tests.service.inference.encoded_images import (
     png,
 )
 
-# Pillow warns of broken EXIF and MPO blocks that it then leaves out. pytest undoes what decoding does about it.
-pytestmark = pytest.mark.filterwarnings("ignore::UserWarning:PIL")
+pytestmark = PILLOW_MAY_WARN
 
 
 # Damage

@@ -1,4 +1,4 @@
-"""Every image that people send comes out as they see it, or as an error that says why not.
+"""Every image that people send comes out as they see it.
 
 References are hand computations, Pillow's own full decode and orientation, and plain numpy.
 """
@@ -15,38 +15,50 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from PIL import Image
+from numpy.typing import NDArray
+from PIL import Image, ImageOps
 
 from service.errors import FrameError
-from service.inference.decoding import (
-    decode_at_least,
-    decode_frame,
-    resize,
-)
+from service.inference.decoding import decode_at_least, decode_frame, resize
 from tests.service.inference.encoded_images import (
     EVERY_FILE,
     FILES,
     JPEG,
     LIMITS,
+    PILLOW_MAY_WARN,
     PNG,
     PROGRESSIVE,
     WEBP,
     WEBP_LOSSLESS,
-    area_average,
+    Frame,
     chunk,
     decoded,
     distance,
     encode,
     gradient,
     noise,
-    pixels,
     png,
-    seen_by_pillow,
     with_orientation,
 )
 
-# Pillow warns of broken EXIF and MPO blocks that it then leaves out. pytest undoes what decoding does about it.
-pytestmark = pytest.mark.filterwarnings("ignore::UserWarning:PIL")
+pytestmark = PILLOW_MAY_WARN
+
+
+def pixels(data: bytes) -> list[list[int]]:
+    """The pixels of a picture that is one row high, at its own size."""
+    width = Image.open(io.BytesIO(data)).width
+    return [[int(value) for value in pixel] for pixel in decoded(data, 1, width)[0]]
+
+
+def seen_by_pillow(data: bytes) -> Frame:
+    """The independent reference: Pillow's full decode, turned by Pillow."""
+    return np.asarray(ImageOps.exif_transpose(Image.open(io.BytesIO(data))).convert("RGB"))
+
+
+def area_average(frame_HWC: Frame, factor: int) -> NDArray[np.float64]:
+    """Means over squares of `factor` pixels, in numpy."""
+    height, width = frame_HWC.shape[0] // factor, frame_HWC.shape[1] // factor
+    return frame_HWC.reshape(height, factor, width, factor, 3).astype(float).mean(axis=(1, 3))
 
 
 # Orientation

@@ -20,6 +20,7 @@ from service.inference.decoding import (
 )
 from tests.service.inference.encoded_images import (
     JPEG,
+    PILLOW_MAY_WARN,
     PNG,
     PROGRESSIVE,
     chunk,
@@ -32,8 +33,7 @@ from tests.service.inference.encoded_images import (
     with_orientation,
 )
 
-# Pillow warns of broken EXIF and MPO blocks that it then leaves out. pytest undoes what decoding does about it.
-pytestmark = pytest.mark.filterwarnings("ignore::UserWarning:PIL")
+pytestmark = PILLOW_MAY_WARN
 
 
 def announcing(data: bytes, width: int, height: int) -> bytes:
