@@ -14,9 +14,10 @@ from numpy.typing import NDArray
 from torch.utils.data import DataLoader
 
 from model_training.dataset import EvaluationFrames
-from model_training.label_table import LabelTable
+from model_training.label_table import PRESENT, LabelTable
 from model_training.metrics import (
     Floats,
+    Measured,
     average_precision,
     brier_score,
     calibration_gap,
@@ -133,8 +134,8 @@ def set_figures(
     for j in labels:
         label = table.labels[j]
         for metric, function in _metrics(thresholds[label]).items():
-            m = measured(function, entries_NL[:, j], probabilities_NL[:, j], groups, resamples)
-            yield _figure(name, label, metric, (m.value, m.low, m.high), m.n, m.positives)
+            found = measured(function, entries_NL[:, j], probabilities_NL[:, j], groups, resamples)
+            yield _figure(name, label, metric, found)
     if labels:
         yield _mean_figure(entries_NL[:, labels], probabilities_NL[:, labels], groups, name, resamples)
 
@@ -172,27 +173,32 @@ def _mean_figure(
     def mean_of_all(rows: NDArray[np.intp]) -> float:
         return float(np.mean(label_average_precisions(entries_NL[rows], scores_NL[rows])))
 
-    low, high = interval(mean_of_all, groups, resamples)
-    value = mean_average_precision(entries_NL, scores_NL)
-    n, positives = int((entries_NL >= 0).sum()), int((entries_NL == 1).sum())
-    return _figure(test_set, "mean", "average_precision", (value, low, high), n, positives)
+    known_NL = entries_NL >= 0
+    scenes = {group for group, known_L in zip(groups, known_NL, strict=True) if known_L.any()}
+    found = Measured(
+        mean_average_precision(entries_NL, scores_NL),
+        *interval(mean_of_all, groups, resamples),
+        n=int(known_NL.sum()),
+        positives=int((entries_NL == PRESENT).sum()),
+        scenes=len(scenes),
+    )
+    return _figure(test_set, "mean", "average_precision", found)
 
 
-def _figure(
-    test_set: str, label: str, metric: str, measured: tuple[float, float, float], n: int, positives: int
-) -> Figure:
-    value, low, high = measured
-    # JSON knows no NaN.
-    low, high = (-1.0 if metric == CALIBRATION_GAP else 0.0, 1.0) if np.isnan(low) else (low, high)
+def _figure(test_set: str, label: str, metric: str, found: Measured) -> Figure:
+    low, high = found.low, found.high
+    if np.isnan(low):  # JSON knows none
+        low, high = -1.0 if metric == CALIBRATION_GAP else 0.0, 1.0
     return Figure(
         test_set=test_set,
         label=label,
         metric=metric,
-        value=round(value, 4),
+        value=round(found.value, 4),
         low=round(low, 4),
         high=round(high, 4),
-        n=n,
-        positives=positives,
+        n=found.n,
+        positives=found.positives,
+        scenes=found.scenes,
     )
 
 

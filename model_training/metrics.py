@@ -15,13 +15,17 @@ Entries = NDArray[np.int8]
 
 @dataclass(frozen=True, slots=True)
 class Measured:
-    """A value with its 95 % interval, from `n` known entries of which `positives` are present; NaN where undefined."""
+    """A value with its 95 % interval, from `n` known entries of which `positives` are present; NaN where undefined.
+
+    They are of so many `scenes`, which the interval draws again.
+    """
 
     value: float
     low: float
     high: float
     n: int
     positives: int
+    scenes: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -159,7 +163,7 @@ def measured(
     value = metric(present_N, scores_N)
     groups = np.asarray(groups_N)[known].tolist()
     low, high = interval(lambda rows: metric(present_N[rows], scores_N[rows]), groups, resamples, seed)
-    return Measured(value, low, high, int(known.sum()), int(present_N.sum()))
+    return Measured(value, low, high, int(known.sum()), int(present_N.sum()), len(set(groups)))
 
 
 def interval(

@@ -7,13 +7,13 @@ from typing import Final
 from model_training.evaluation_report.reliability import disagreements
 from model_training.markdown import table
 from model_training.parity import LARGEST_MAP_DIFFERENCE
-from model_training.thresholds import UNDECIDED, told
+from model_training.thresholds import UNDECIDED, name_of, told
 from model_training.variants.judging import Variant
 from service.inference.artifact import Figure, ModelMetadata
 
 _METRICS: Final = ("average_precision", "f1_at_threshold", "expected_calibration_error", "brier_score")
 FIGURE_COLUMNS: Final = (
-    *("test set", "label", "n", "present"),
+    *("test set", "label", "n", "present", "scenes"),
     *("average precision", "F1 at threshold", "calibration error", "Brier score"),
 )
 
@@ -93,8 +93,9 @@ def _figures(metadata: ModelMetadata, command: str) -> list[str]:
         "## Figures",
         "",
         "Measured on test rows, none of which was used to train, choose or calibrate. Known entries only; n counts "
-        "them. The 95 % intervals come from resampling scene groups; the calibration error of a resample tends to "
-        "exceed that of the frames it was drawn from, so its interval lies high. The figures come out again from",
+        "them. The 95 % intervals come from drawing scenes again: of a handful of scenes they tell little, and are too "
+        "narrow. The calibration error of such a draw tends to exceed that of the frames it was drawn from, so its "
+        "interval lies high. The figures come out again from",
         "",
         f"    {command}",
         "",
@@ -138,7 +139,26 @@ def _variants(variants: Sequence[Variant]) -> list[str]:
         "",
         *table(("variant", "kept", "MB", "ranges", "rows", "mean average precision"), rows),
         "",
+        *_reached(variants),
         *(line for variant in variants if variant.precision == "int8" for line in _as_served_on_cpus(variant)),
+    ]
+
+
+def _reached(variants: Sequence[Variant]) -> list[str]:
+    rows = [
+        (variant.precision, one.label, name_of(one.rule), f"{one.variant:.4f}", f"{one.variant - one.float32:+.4f}")
+        for variant in variants
+        if variant.holds
+        for one in variant.reached
+    ]
+    if not rows:
+        return []
+    return [
+        "They have float32's thresholds, so that all machines decide alike. What they make of these, on the rows that "
+        "chose them:",
+        "",
+        *table(("variant", "label", "looked at", "at the threshold", "less float32's"), rows),
+        "",
     ]
 
 
@@ -168,7 +188,11 @@ def _figure_row(figures: Sequence[Figure], test_set: str, label: str) -> tuple[s
     by_metric = {f.metric: f for f in figures if (f.test_set, f.label) == (test_set, label)}
     precision = by_metric["average_precision"]
     cells = (_cell(by_metric.get(metric)) for metric in _METRICS)
-    return (test_set, label, str(precision.n), str(precision.positives), *cells)
+    return (test_set, label, *map(_count, (precision.n, precision.positives, precision.scenes)), *cells)
+
+
+def _count(number: int | None) -> str:
+    return "" if number is None else str(number)
 
 
 def _cell(figure: Figure | None) -> str:

@@ -3,7 +3,7 @@
 # N = frames, L = labels
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final
 
@@ -41,6 +41,17 @@ def not_chosen(held_out: HeldOut, probabilities_NL: Floats) -> dict[str, str]:
     return {label: one.why_not_chosen() for label, one in scored.items() if not len(one.levels())}
 
 
+def reached(
+    held_out: HeldOut, probabilities_NL: Floats, rules: Mapping[str, ThresholdRule], chosen: Mapping[str, float]
+) -> dict[str, float]:
+    """Per label the F1, precision or recall, as its rule asks, that the `chosen` threshold has on what is held out.
+
+    Labels of which what is held out tells nothing are left out; precision is 0 where nothing is said to be there.
+    """
+    scored = {label: _Scored.of(held_out, j, probabilities_NL) for j, label in enumerate(held_out.labels)}
+    return {label: one.measure(rules[label])(chosen[label]) for label, one in scored.items() if one.has_both_kinds()}
+
+
 def rules(choices: Sequence[str], labels: Sequence[str]) -> dict[str, ThresholdRule]:
     """A rule per label from texts such as `recall=0.9` (for all labels) and `stop_sign:precision=0.95`.
 
@@ -66,6 +77,15 @@ def told(rule: ThresholdRule) -> str:
     """
     end = {"precision": "lowest", "recall": "highest"}.get(rule.metric)
     return f"{end} with {rule.metric} >= {rule.at_least:g}" if end else "best F1"
+
+
+def name_of(rule: ThresholdRule) -> str:
+    """What it looks at, as people write it.
+
+    >>> name_of(ThresholdRule())
+    'F1'
+    """
+    return {"f1": "F1"}.get(rule.metric, rule.metric)
 
 
 def _parsed(choice: str, labels: Sequence[str]) -> tuple[str | None, ThresholdRule]:
@@ -101,8 +121,10 @@ class _Scored:
     def levels(self) -> NDArray[np.float64]:
         """The distinct scores, ascending; none where nothing tells better from worse."""
         levels = np.unique(self.scores_N)
-        parts = self.present_N.any() and self.absent_N.any() and len(levels) > 1
-        return levels if parts else levels[:0]
+        return levels if self.has_both_kinds() and len(levels) > 1 else levels[:0]
+
+    def has_both_kinds(self) -> bool:
+        return bool(self.present_N.any() and self.absent_N.any())
 
     def why_not_chosen(self) -> str:
         present, absent = np.count_nonzero(self.present_N), np.count_nonzero(self.absent_N)
@@ -110,11 +132,16 @@ class _Scored:
             f"not chosen: {present} present, {absent} absent held out{', scored alike' if present and absent else ''}"
         )
 
+    def measure(self, rule: ThresholdRule) -> Callable[[float], float]:
+        """What a rule looks at."""
+        return {"f1": self.f1, "precision": self.precision, "recall": self.recall}[rule.metric]
+
     def f1(self, level: float) -> float:
         return 2 * self._hits(level) / (float(self.present_N.sum()) + self._decided(level))
 
     def precision(self, level: float) -> float:
-        return self._hits(level) / self._decided(level)
+        decided = self._decided(level)
+        return self._hits(level) / decided if decided else 0.0
 
     def recall(self, level: float) -> float:
         return self._hits(level) / float(self.present_N.sum())
@@ -141,7 +168,7 @@ def _threshold(label: str, scored: _Scored, rule: ThresholdRule) -> float:
 
 def _chosen_level(label: str, scored: _Scored, levels: NDArray[np.float64], rule: ThresholdRule) -> int:
     """Which of the distinct scores is the lowest that is called present; the first one, never."""
-    measure = {"f1": scored.f1, "precision": scored.precision, "recall": scored.recall}[rule.metric]
+    measure = scored.measure(rule)
     values = {level: measure(float(levels[level])) for level in range(1, len(levels))}
     if rule.at_least is None:
         return max(values, key=values.__getitem__)

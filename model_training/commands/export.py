@@ -34,10 +34,17 @@ from model_training.label_table import LabelTable
 from model_training.model_card import model_card
 from model_training.onnx_export import Identity, ServedNetwork, describe, export, with_figures
 from model_training.parity import LARGEST_MAP_DIFFERENCE, Parity, verify
-from model_training.thresholds import FORM, UNDECIDED, not_chosen, rules, thresholds
+from model_training.thresholds import FORM, UNDECIDED, name_of, not_chosen, rules, thresholds
 from model_training.tracking import Tracking, tracked_on
 from model_training.training_rows import TrainingRows
-from model_training.variants.judging import VARIANTS, Variant, VariantMaker, VariantPrecision, unproven_path
+from model_training.variants.judging import (
+    VARIANTS,
+    RuleReached,
+    Variant,
+    VariantMaker,
+    VariantPrecision,
+    unproven_path,
+)
 from model_training.whole_files import write_whole
 from service.inference.artifact import Artifact, Figure, ThresholdRule, variant_path
 
@@ -136,14 +143,17 @@ def _calibrated(
 ) -> tuple[ServedNetwork, dict[str, float], dict[str, str]]:
     """The network with its calibration, and the thresholds, both from the same held-out rows; which were not chosen."""
     configuration, rows, network = trained.configuration, trained.rows, trained.network()
-    table = rows.table.rows(rows.calibration)
-    held_out = HeldOut.of(table, rows.soft.rows(rows.calibration))
+    table, held_out = rows.table.rows(rows.calibration), _held_out(rows)
     size = (configuration.height, configuration.width)
     logits_NL = network_logits(network, table.images, size, torch.device("cpu"), tracking)
     calibration = calibrate(held_out, logits_NL)
     probabilities_NL = calibrated(logits_NL, table.labels, calibration)
     found = thresholds(held_out, probabilities_NL, wanted_rules)
     return ServedNetwork(network, table.labels, calibration), found, not_chosen(held_out, probabilities_NL)
+
+
+def _held_out(rows: TrainingRows) -> HeldOut:
+    return HeldOut.of(rows.table.rows(rows.calibration), rows.soft.rows(rows.calibration))
 
 
 def _variants(
@@ -160,7 +170,9 @@ def _variants(
     table = rows.table
     tested = table.rows(np.asarray(table.splits) == "test")
     tests = {name: tested.rows(rows_from(tested, sources)) for name, sources in test_sets.items()}
-    maker = VariantMaker(float32, output, table.rows(rows.train), table.rows(rows.validation), tests, tracking)
+    calibration = table.rows(rows.calibration).images, _held_out(rows)
+    train, validation = table.rows(rows.train), table.rows(rows.validation)
+    maker = VariantMaker(float32, output, train, validation, calibration, tests, tracking)
     made = [maker.made(precision) for precision in precisions]
     return [_with_own_figures(one, table, test_sets, tracking) if one.holds else one for one in made]
 
@@ -194,6 +206,7 @@ def _document(
             "bytes": one.size_bytes,
             "distances": one.distances,
             "parity": one.parity,
+            "reached": one.reached,
         }
         for one in made
     ]
@@ -210,11 +223,20 @@ def _say(parity: Parity, figures: Sequence[Figure], made: Sequence[Variant], und
         click.echo(_judgement(variant))
         if variant.distances:
             click.echo(f"{variant.precision}: {_distances(variant)}")
+        for one in variant.reached:
+            click.echo(f"{variant.precision}: {_reached(one)}")
 
 
 def _distances(variant: Variant) -> str:
     told = ", ".join(f"{method} {distance:.4f}" for method, distance in variant.distances.items())
     return f"probabilities are off float32's on validation rows, by the ranges: {told}; {variant.method} is taken"
+
+
+def _reached(one: RuleReached) -> str:
+    return (
+        f"{one.label} has {name_of(one.rule)} {one.variant:.4f} at its threshold, on the rows that chose it, where "
+        f"float32 has {one.float32:.4f}"
+    )
 
 
 def _judgement(variant: Variant) -> str:

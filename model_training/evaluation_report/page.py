@@ -99,6 +99,7 @@ class FigureRow:
     label: str
     n: int
     positives: int
+    scenes: int | None
     by_metric: dict[str, Figure]
 
 
@@ -108,7 +109,10 @@ def figure_rows(figures: Sequence[Figure]) -> list[FigureRow]:
     for figure in figures:
         rows.setdefault((figure.test_set, figure.label), {})[figure.metric] = figure
     counts = ((*key, next(iter(found.values())), found) for key, found in rows.items())
-    return [FigureRow(test_set, label, any_.n, any_.positives, found) for test_set, label, any_, found in counts]
+    return [
+        FigureRow(test_set, label, any_.n, any_.positives, any_.scenes, found)
+        for test_set, label, any_, found in counts
+    ]
 
 
 def _plots(report: EvaluationReport) -> dict[str, Markup | dict[str, Markup]]:

@@ -77,5 +77,9 @@ def _disagreements(figures: Iterable[Figure]) -> Iterable[str]:
             low, high = sorted((abs(figure.low), abs(figure.high)))
             yield (
                 f"{figure.label} in {figure.test_set}: probabilities are too {direction} by "
-                f"{abs(figure.value):.3f} on average ({low:.3f} to {high:.3f}, n {figure.n})"
+                f"{abs(figure.value):.3f} on average ({low:.3f} to {high:.3f}, {_counts(figure)})"
             )
+
+
+def _counts(figure: Figure) -> str:
+    return f"n {figure.n}" if figure.scenes is None else f"n {figure.n} in {figure.scenes} scenes"

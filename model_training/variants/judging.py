@@ -18,18 +18,21 @@ from numpy.typing import NDArray
 
 from model_training.dataset import EvaluationFrames
 from model_training.evaluation import session_probabilities
+from model_training.held_out import HeldOut
 from model_training.label_table import LabelTable
 from model_training.onnx_export import write
 from model_training.parity import SetParity, map_parity
+from model_training.thresholds import reached
 from model_training.tracking import Tracking, untracked
 from model_training.variants.half_precision import halved
 from model_training.variants.quantization import RANGE_METHODS, RangeMethod, quantized
-from service.inference.artifact import Artifact, Figure, Precision, SelfTestVector, variant_path
+from service.inference.artifact import Artifact, Figure, Precision, SelfTestVector, ThresholdRule, variant_path
 from service.inference.session import ModelSession
 
 VariantPrecision = Literal["int8", "float16"]
 VARIANTS: Final[tuple[VariantPrecision, ...]] = ("int8", "float16")
 VALIDATION: Final = "validation"
+CALIBRATION: Final = "calibration"
 
 LEARNING_FRAMES: Final = 300
 """Train frames that show the quantiser which values activations take."""
@@ -41,11 +44,22 @@ SELF_TEST_TOLERANCE: Final = 0.02
 
 
 @dataclass(frozen=True, slots=True)
+class RuleReached:
+    """A label's F1, precision or recall at the threshold that its rule chose on float32's answers, of both files."""
+
+    label: str
+    rule: ThresholdRule
+    float32: float
+    variant: float
+
+
+@dataclass(frozen=True, slots=True)
 class Variant:
     """A variant's file, not yet in its place, and its mean average precision beside float32's.
 
     `distances` says how far probabilities of an int8 file were from float32's, on average over validation rows, by each
-    way to learn ranges; `figures` are its own on test rows, where it holds.
+    way to learn ranges; `figures` are its own on test rows, where it holds. It has float32's thresholds, and `reached`
+    is what it makes of them, on the rows that these were chosen on.
     """
 
     precision: VariantPrecision
@@ -54,6 +68,7 @@ class Variant:
     size_bytes: int
     distances: Mapping[RangeMethod, float] = field(default_factory=dict)
     figures: tuple[Figure, ...] = ()
+    reached: tuple[RuleReached, ...] = ()
 
     @property
     def method(self) -> RangeMethod | None:
@@ -70,7 +85,7 @@ class VariantMaker:
     """Makes and judges the variants of the file at `float32`, whose answers it keeps for that.
 
     `destination` is where the float32 file is going to lie; ranges are learned from the rows of `train`, chosen by
-    those of `validation`, and `tests` are the sets of test rows.
+    those of `validation`, thresholds were chosen by those of `calibration`, and `tests` are the sets of test rows.
     """
 
     def __init__(
@@ -79,6 +94,7 @@ class VariantMaker:
         destination: Path,
         train: LabelTable,
         validation: LabelTable,
+        calibration: tuple[Sequence[Path], HeldOut],
         tests: Mapping[str, LabelTable],
         tracking: Tracking = untracked,
     ) -> None:
@@ -86,7 +102,9 @@ class VariantMaker:
         self._float32, self._destination, self._train = Artifact.read(float32), destination, train
         self._size = (self._float32.metadata.input.height, self._float32.metadata.input.width)
         self._sets = {VALIDATION: validation, **tests}
+        self._calibration_images, self._held_out = calibration
         self._expected = self._answers(self._float32)
+        self._reached = self._reached_by(self._float32)
 
     def made(self, precision: VariantPrecision) -> Variant:
         """The variant with self-test vectors of its own, in a file whose name ends in .unproven.onnx."""
@@ -120,16 +138,33 @@ class VariantMaker:
     def _judged(
         self, precision: VariantPrecision, path: Path, distances: Mapping[RangeMethod, float] | None = None
     ) -> Variant:
-        parity = map_parity(self._sets, self._expected, self._answers(Artifact.read(path)))
-        return Variant(precision, path, parity, path.stat().st_size, distances or {})
+        artifact = Artifact.read(path)
+        parity = map_parity(self._sets, self._expected, self._answers(artifact))
+        own = self._reached_by(artifact)
+        both = tuple(
+            RuleReached(label.key, label.rule, self._reached[label.key], own[label.key])
+            for label in artifact.metadata.labels
+            if label.key in own
+        )
+        return Variant(precision, path, parity, path.stat().st_size, distances or {}, reached=both)
+
+    def _reached_by(self, artifact: Artifact) -> dict[str, float]:
+        """What its rules look at, at its thresholds, on the rows that these were chosen on."""
+        probabilities_NL = self._asked(artifact, self._calibration_images, CALIBRATION)
+        labels = artifact.metadata.labels
+        rules, chosen = {one.key: one.rule for one in labels}, {one.key: one.threshold for one in labels}
+        return reached(self._held_out, probabilities_NL, rules, chosen)
 
     def _answers(self, artifact: Artifact) -> dict[str, NDArray[np.float32]]:
         return {name: self._probabilities(artifact, name) for name in self._sets}
 
     def _probabilities(self, artifact: Artifact, name: str) -> NDArray[np.float32]:
+        return self._asked(artifact, self._sets[name].images, name)
+
+    def _asked(self, artifact: Artifact, images: Sequence[Path], name: str) -> NDArray[np.float32]:
         session = ModelSession(artifact, device="cpu", intra_op_threads=torch.get_num_threads())
         description = f"{artifact.metadata.precision}: {name}"
-        return session_probabilities(session, self._sets[name].images, self._size, description, self._tracking)
+        return session_probabilities(session, images, self._size, description, self._tracking)
 
     def _learning_frames(self, method: RangeMethod) -> Iterator[NDArray[np.uint8]]:
         """Train frames as the service decodes them."""

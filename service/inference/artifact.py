@@ -93,7 +93,10 @@ class TrainingData(_Record):
 
 
 class Figure(_Record, allow_inf_nan=False):
-    """One measured value: its 95 % interval, its test set, and how many entries are known and positive there."""
+    """One measured value: its 95 % interval, its test set, and how many entries are known and positive there.
+
+    The interval comes from drawing `scenes` again; how many there are is not in files of before this was told.
+    """
 
     test_set: str
     label: str
@@ -103,6 +106,7 @@ class Figure(_Record, allow_inf_nan=False):
     high: float
     n: int
     positives: int
+    scenes: int | None = None
 
 
 class SelfTestVector(_Record):

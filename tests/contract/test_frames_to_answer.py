@@ -132,6 +132,7 @@ def test_variants_are_written_as_far_as_they_hold(model: Path, told: Any, precis
     assert path.exists() == judged["holds"] == (str(path) in told["written"])
     assert f"| {precision} | {'yes' if path.exists() else 'no'} |" in model.with_suffix(".md").read_text()
     assert sorted(judged["distances"]) == (["entropy", "minmax", "percentile"] if precision == "int8" else [])
+    assert [(one["label"], one["rule"]["metric"]) for one in judged["reached"]] == [("red", "f1"), ("green", "recall")]
     assert not list(model.parent.glob("*.unproven*"))
     if path.exists():
         variant, float32 = Artifact.read(path).metadata, Artifact.read(model).metadata
@@ -164,7 +165,7 @@ def test_card_and_metadata_carry_what_evaluate_prints(model: Path, data: Path) -
     card = model.with_suffix(".md").read_text()
     assert "roadcue-train evaluate painted.onnx DATA --test-set held_out=gallery" in card
     mean = next(figure for figure in metadata.figures if figure.label == "mean")
-    assert f"| held_out | mean | {mean.n} | {mean.positives} | {mean.value:.3f}" in card
+    assert f"| held_out | mean | {mean.n} | {mean.positives} | {mean.scenes} | {mean.value:.3f}" in card
     assert mean.value > 0.9
 
 

@@ -73,9 +73,9 @@ def random_frames(count: int, seed: int = 0) -> NDArray[np.uint8]:
     return cells.repeat(4, axis=1).repeat(4, axis=2)
 
 
-def write_small_network(path: Path) -> Path:
+def write_small_network(path: Path, threshold: float = 0.5) -> Path:
     """The graph with the metadata of the tiny model; its self-test holds what `answers` says."""
-    metadata = tiny_metadata()
+    metadata = tiny_metadata(threshold=threshold)
     (vector,) = metadata.self_test
     expected_L = answers(vector.frame(HEIGHT, WIDTH)[None])[0]
     own = vector.model_copy(update={"probabilities": tuple(expected_L.tolist())})

@@ -54,6 +54,14 @@ def test_figures_of_a_tiny_table_by_hand():
     assert (mean.n, mean.positives) == (6, 3)
 
 
+def test_figures_count_the_scenes_whose_entries_are_known():
+    """Of four scenes one knows nothing of cars, and another nothing at all."""
+    entries = [[1, 0], [0, 1], [1, -1], [-1, 1], [-1, -1]]
+    found = measured(entries, [[0.5, 0.5]] * 5, {"four": ("s",)}, groups=["a", "a", "b", "c", "d"])
+    scenes = {label: figure.scenes for (_, label, _), figure in found.items()}
+    assert scenes == {"car": 2, "stop_sign": 2, "mean": 3}
+
+
 SETS = {"both": ("a", "b"), "b alone": ("b",)}
 
 

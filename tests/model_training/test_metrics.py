@@ -160,7 +160,7 @@ def test_interval_is_the_middle_95_percent():
 def test_resamples_on_which_a_metric_is_undefined_are_left_out():
     # The positive is the better frame: every draw that holds it has average precision 1.
     found = measured(average_precision, np.array([1, 0], np.int8), np.array([0.9, 0.1]), ["a", "b"], resamples=50)
-    assert found == Measured(1.0, 1.0, 1.0, 2, 1)
+    assert found == Measured(1.0, 1.0, 1.0, n=2, positives=1, scenes=2)
 
 
 def test_label_that_nobody_knows_is_undefined():

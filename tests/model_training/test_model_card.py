@@ -5,18 +5,18 @@ import pytest
 
 from model_training.model_card import model_card
 from model_training.parity import SetParity
-from model_training.variants.judging import Variant
-from service.inference.artifact import Calibration, Figure, Label, TrainingData
+from model_training.variants.judging import RuleReached, Variant
+from service.inference.artifact import Calibration, Figure, Label, ThresholdRule, TrainingData
 from tests.tiny_model import tiny_metadata
 
 METRICS = ("average_precision", "f1_at_threshold", "expected_calibration_error", "brier_score")
 COMMAND = "roadcue-train evaluate street.onnx DATA --test-set four=x+y"
 
 
-def figure(test_set, label, metric, value, n=50, positives=20):
+def figure(test_set, label, metric, value, n=50, positives=20, scenes=7):
     return Figure(
         test_set=test_set, label=label, metric=metric, value=value, low=value - 0.05, high=value + 0.05, n=n,
-        positives=positives,
+        positives=positives, scenes=scenes,
     )  # fmt: skip
 
 
@@ -44,10 +44,10 @@ def test_each_figure_stands_under_its_metric_and_beside_its_label():
     rows = tables(model_card(metadata_of(figures=tuple(reversed(found))), COMMAND))
     heading = next(row for row in rows if row[0] == "test set")
     names = ["average precision", "F1 at threshold", "calibration error", "Brier score"]
-    assert heading == ["test set", "label", "n", "present", *names]
+    assert heading == ["test set", "label", "n", "present", "scenes", *names]
     (row,) = [row for row in rows if row[0] == "four"]
     assert row == [
-        "four", "red", "50", "20",
+        "four", "red", "50", "20", "7",
         "0.100 (0.050 to 0.150)", "0.200 (0.150 to 0.250)", "0.300 (0.250 to 0.350)", "0.400 (0.350 to 0.450)",
     ]  # fmt: skip
 
@@ -66,7 +66,12 @@ def test_every_figure_of_the_metadata_is_in_the_card_once():
 
 def test_mean_has_empty_cells_where_it_has_no_figure():
     card = model_card(metadata_of(figures=(figure("four", "mean", "average_precision", 0.9),)), COMMAND)
-    assert ["four", "mean", "50", "20", "0.900 (0.850 to 0.950)", "", "", ""] in tables(card)
+    assert ["four", "mean", "50", "20", "7", "0.900 (0.850 to 0.950)", "", "", ""] in tables(card)
+
+
+def test_figure_of_an_older_file_leaves_out_its_scenes():
+    card = model_card(metadata_of(figures=(figure("four", "red", METRICS[0], 0.9, scenes=None),)), COMMAND)
+    assert ["four", "red", "50", "20", "", "0.900 (0.850 to 0.950)", "", "", ""] in tables(card)
 
 
 def test_thresholds_and_calibration_stand_beside_their_label():
@@ -99,6 +104,17 @@ def test_card_says_what_the_network_learned_from(licences, said):
     assert "`abc123`" in card
 
 
+def test_card_tells_what_kept_variants_make_of_the_thresholds():
+    parity = (SetParity("four", 0.9, 0.898),)
+    red = RuleReached("red", ThresholdRule(metric="precision", at_least=0.95), 0.9524, 0.9474)
+    int8 = Variant("int8", Path("m.int8.onnx"), parity, 3_600_000, reached=(red,))
+    refused = replace(int8, precision="float16", parity=(SetParity("four", 0.9, 0.8),))
+    card = model_card(metadata_of(), COMMAND, "", [int8, refused])
+    assert tables(card)[-1] == ["int8", "red", "precision", "0.9474", "-0.0050"]
+    assert "They have float32's thresholds" in card
+    assert "thresholds, so that" not in model_card(metadata_of(), COMMAND, "", [replace(int8, reached=())])
+
+
 def test_figures_of_what_cpus_serve_are_told_apart():
     """Those of int8, not of a variant that was not kept and so not measured."""
     parity = (SetParity("four", 0.9, 0.898),)
@@ -125,18 +141,19 @@ def test_card_without_figures_has_no_section_for_them():
 
 def test_bar_in_the_name_of_a_test_set_does_not_break_the_table():
     card = model_card(metadata_of(figures=(figure("a|b", "red", METRICS[0], 0.9),)), COMMAND)
-    assert {len(row) for row in tables(card) if "red" in row and "50" in row} == {8}
+    assert {len(row) for row in tables(card) if "red" in row and "50" in row} == {9}
 
 
 def test_card_says_where_a_test_set_disagrees_with_the_calibration():
     """0.15 with an interval from 0.10 to 0.20; on the other set the interval holds 0."""
     off = Figure(
-        test_set="four", label="red", metric="calibration_gap", value=0.15, low=0.1, high=0.2, n=50, positives=20
-    )
+        test_set="four", label="red", metric="calibration_gap", value=0.15, low=0.1, high=0.2, n=50, positives=20,
+        scenes=4,
+    )  # fmt: skip
     fits = off.model_copy(update={"test_set": "two", "value": 0.01, "low": -0.03})
     precisions = [figure(name, "red", "average_precision", 0.9) for name in ("four", "two")]
     card = model_card(metadata_of(figures=(*precisions, off, fits)), COMMAND)
-    assert "- red in four: probabilities are too high by 0.150 on average (0.100 to 0.200, n 50)" in card
+    assert "- red in four: probabilities are too high by 0.150 on average (0.100 to 0.200, n 50 in 4 scenes)" in card
     assert "red in two" not in card
     assert "disagree" not in model_card(metadata_of(figures=tuple(precisions)), COMMAND)
 

@@ -8,7 +8,7 @@ from sklearn.metrics import f1_score, precision_score, recall_score
 
 from model_training.errors import InvalidConfiguration, ThresholdUnreachable
 from model_training.held_out import HeldOut
-from model_training.thresholds import UNDECIDED, not_chosen, rules, thresholds, told
+from model_training.thresholds import UNDECIDED, not_chosen, reached, rules, thresholds, told
 from service.inference.artifact import ThresholdRule
 from tests.model_training.tables import table_of
 
@@ -214,3 +214,22 @@ def test_choice_that_is_no_rule_is_named_with_what_is_allowed(choices, message):
 def test_rule_is_told_in_words():
     assert told(ThresholdRule()) == "best F1"
     assert told(ThresholdRule(metric="recall", at_least=0.98)) == "highest with recall >= 0.98"
+
+
+@pytest.mark.parametrize(
+    ("rule", "score"), [("f1", f1_score), ("precision=0.5", precision_score), ("recall=0.5", recall_score)]
+)
+def test_what_a_threshold_reaches_is_what_its_rule_looks_at(rule, score):
+    """Of other scores than those that it was chosen by, as scikit-learn has it; an unknown entry counts for nothing."""
+    entries, scores = [1, 1, 0, 0, 1, -1], np.array([0.9, 0.4, 0.8, 0.1, 0.7, 0.95])
+    held_out = HeldOut.of(table_of([[entry] for entry in entries], labels=("car",)))
+    found = reached(held_out, scores[:, None], rules([rule], ["car"]), {"car": 0.65})
+    assert found == {"car": pytest.approx(score(entries[:5], scores[:5] >= 0.65))}
+
+
+@pytest.mark.parametrize("rule", ["f1", "precision=0.5", "recall=0.5"])
+@pytest.mark.parametrize(("entries", "found"), [([1, 1], {}), ([1, 0], {"car": 0.0})], ids=["one kind", "both kinds"])
+def test_a_threshold_above_all_scores_reaches_nothing(entries, found, rule):
+    """Of one kind there is nothing to tell."""
+    held_out = HeldOut.of(table_of([[entry] for entry in entries], labels=("car",)))
+    assert reached(held_out, np.array([[0.9], [0.1]]), rules([rule], ["car"]), {"car": 0.95}) == found

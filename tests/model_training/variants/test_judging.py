@@ -6,6 +6,8 @@ import numpy as np
 import pytest
 
 from model_training.data_description import load
+from model_training.held_out import HeldOut
+from model_training.tracking import untracked
 from model_training.variants import judging
 from model_training.variants.judging import VARIANTS, Variant, VariantMaker, spread_over_sources
 from model_training.variants.quantization import RANGE_METHODS
@@ -24,10 +26,18 @@ def table(tmp_path_factory):
 
 @pytest.fixture
 def maker(tmp_path, table):
-    """Of 40 frames, 16 to learn ranges from, 14 to choose by and 10 to test on."""
+    """Of 40 frames, 16 to learn ranges from, 8 to choose by, 6 that chose thresholds and 10 to test on."""
     float32 = write_small_network(tmp_path / "small.unproven.onnx")
-    rows = [table.rows(np.arange(start, end)) for start, end in ((0, 16), (16, 30), (30, 40))]
-    return VariantMaker(float32, tmp_path / "small.onnx", rows[0], rows[1], {"gallery": rows[2]})
+    return maker_of(float32, table)
+
+
+def maker_of(float32, table, tracking=untracked):
+    train, validation, calibration, test = (
+        table.rows(np.arange(start, end)) for start, end in ((0, 16), (16, 24), (24, 30), (30, 40))
+    )
+    decided = calibration.images, HeldOut.of(calibration)
+    destination = float32.with_name("small.onnx")
+    return VariantMaker(float32, destination, train, validation, decided, {"gallery": test}, tracking)
 
 
 def test_every_long_part_is_tracked(table, tmp_path):
@@ -39,13 +49,13 @@ def test_every_long_part_is_tracked(table, tmp_path):
         return items
 
     float32 = write_small_network(tmp_path / "small.unproven.onnx")
-    rows = [table.rows(np.arange(start, end)) for start, end in ((0, 16), (16, 30), (30, 40))]
-    maker = VariantMaker(float32, tmp_path / "small.onnx", rows[0], rows[1], {"gallery": rows[2]}, tracking)
-    assert asked == [("float32: validation", 1), ("float32: gallery", 1)]
+    maker = maker_of(float32, table, tracking)
+    sets = ("validation", "gallery", "calibration")
+    assert asked == [(f"float32: {name}", 1) for name in sets]
     maker.made("int8")
     methods = [name.removeprefix("int8: ranges by ") for name, total in asked if total == 16]
     assert methods == list(RANGE_METHODS)
-    assert asked[-2:] == [("int8: validation", 1), ("int8: gallery", 1)]
+    assert asked[-3:] == [(f"int8: {name}", 1) for name in sets]
 
 
 @pytest.mark.parametrize("precision", VARIANTS)
@@ -69,6 +79,19 @@ def test_variant_is_judged_on_validation_and_test_rows(maker):
     assert variant.holds
     assert variant.size_bytes == variant.path.stat().st_size
     assert variant.method is None
+
+
+def test_variant_tells_what_float32s_thresholds_make_of_its_answers(table, tmp_path, monkeypatch):
+    """float32 says 0.05 of what is not there and at least 0.1 of what is; a network that sees nothing finds nothing."""
+    maker = maker_of(write_small_network(tmp_path / "small.unproven.onnx", threshold=0.08), table)
+    found = {"int8": maker.made("int8").reached}
+    monkeypatch.setattr(judging, "halved", lambda model: blind_network())
+    found["float16"] = maker.made("float16").reached
+    for precision, f1 in (("int8", 1.0), ("float16", 0.0)):
+        assert [(one.label, one.rule.metric, one.float32, one.variant) for one in found[precision]] == [
+            ("red", "f1", 1.0, f1),
+            ("green", "f1", 1.0, f1),
+        ]
 
 
 def test_int8_takes_the_ranges_that_come_nearest_to_float32(maker, monkeypatch):
