@@ -18,9 +18,10 @@ import torch.multiprocessing as multiprocessing
 
 from model_training import checkpoints, data_description
 from model_training.configuration import NetworkConfiguration, TrainingConfiguration
-from model_training.dataset import Draw, EvaluationFrames, TrainingFrames, collate
+from model_training.dataset import Batch, Draw, EvaluationFrames, TrainingFrames, collate
 from model_training.errors import CheckpointError, InvalidConfiguration, TrainingDiverged
 from model_training.imitation import feature_distance
+from model_training.network import NetworkOutput
 from model_training.teacher.cells import DetectorCells
 from model_training.trainer import Processes, Progress, Trainer, schedule
 from model_training.training_rows import TrainingRows, assemble
@@ -334,6 +335,43 @@ def test_a_cost_that_is_no_number_ends_the_run(rows: TrainingRows, tmp_path: Pat
         trainer.network.head.local_logits.bias.fill_(math.nan)
     with pytest.raises(TrainingDiverged, match="the cost is nan at step 0"):
         trainer.fit()
+
+
+def test_cost_adds_labels_teacher_boxes_and_imitation_by_hand(
+    rows: TrainingRows, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """All logits are 0, so each entry and each half of a map costs log 2 times the weight of its label.
+
+    Two frames: red is known in the first, green in the second, and the teacher says something of the other two.
+    """
+    settings = {"label_weights": {"green": 3.0}, "soft_weight": 0.25, "evidence_weight": 0.5, "imitation_weight": 0.1}
+    unsure_of_red = replace(rows.soft, reliability_L=np.array([0, 1], np.float32))
+    taught = replace(rows, soft=unsure_of_red)
+    trainer = Trainer(CONFIGURATION.model_copy(update=settings), taught, tmp_path, CPU)
+    cells_BLhw = torch.tensor([[[[1, 0]], [[-1, -1]]], [[[-1, -1]], [[0, 0]]]], dtype=torch.int8)
+    known_BL, targets_BL = torch.eye(2).bool(), torch.eye(2)
+    batch = Batch(torch.zeros(2), targets_BL, known_BL, torch.full((2, 2), 0.9), ~known_BL, cells_BLhw)
+    output = NetworkOutput(torch.zeros(2, 2), torch.zeros(2, 2, 1, 2), ())
+    monkeypatch.setattr(trainer.learner, "cost", lambda ours, theirs: torch.tensor(7.0))
+
+    labels = (1 + 3) / 2
+    teacher = (0 * 1 + 1 * 3) / 2
+    boxes = (1 * (0.5 + 0.5) + 3 * 0.5) / 2  # a map that lies outside of all boxes has one half
+    expected = math.log(2) * (labels + 0.25 * teacher + 0.5 * boxes)
+    for imitated, added in (((), 0.0), ((torch.zeros(1),), 0.1 * 7)):
+        cost = trainer.cost(Stub((output, imitated)), batch)
+        assert float(cost) == pytest.approx(expected + added)
+
+
+class Stub(torch.nn.Module):
+    """A network that answers the same to every frame."""
+
+    def __init__(self, answer: tuple[NetworkOutput, tuple[torch.Tensor, ...]]) -> None:
+        super().__init__()
+        self._answer = answer
+
+    def forward(self, frames_BHWC: torch.Tensor) -> tuple[NetworkOutput, tuple[torch.Tensor, ...]]:
+        return self._answer
 
 
 def test_unknown_label_weight_is_named(rows: TrainingRows, tmp_path: Path) -> None:
