@@ -42,8 +42,8 @@ class Settings(BaseSettings):
     )
     variant: Literal["auto", "float32", "int8", "float16"] = Field(
         "auto",
-        description="Which file of the model runs; `auto` takes int8 on the CPU and float16 on CUDA where these files "
-        "lie beside it, else float32",
+        description="Which file of the model runs; `auto` takes float16 on CUDA and int8 on CPUs that multiply bytes "
+        "fast (ARM, x64 with VNNI), where these files lie beside it, else float32",
     )
     workers: int = Field(
         1,

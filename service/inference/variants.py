@@ -11,7 +11,7 @@ from typing import Final, Literal, get_args
 
 from service.errors import ModelFileError, ProviderUnavailable, SelfTestFailed
 from service.inference.artifact import Artifact, Precision, variant_path
-from service.inference.session import CPU, CUDA, Device, ModelSession, cuda_hindrance
+from service.inference.session import CPU, CUDA, Device, ModelSession, adds_bytes_exactly, cuda_hindrance
 
 logger = logging.getLogger(__name__)
 
@@ -42,8 +42,8 @@ def open_model(
 ) -> RunningModel:
     """The file of the wanted precision on the wanted device; raises StartupError.
 
-    `auto` takes the fastest for the provider that runs, and float32 where that file is not there or does not reproduce
-    its self-test on this machine. A file that is there and belongs to another model is refused.
+    `auto` takes the fastest for the provider that runs, and float32 where that file is not there, is not the faster one
+    on this CPU, or does not reproduce its self-test here. A file that is tried and belongs to another model is refused.
     """
     given = Artifact.read(model)
     hindrance = None
@@ -79,7 +79,9 @@ def _choices(given: Artifact, variant: Variant, provider: str) -> Iterator[_Choi
 def _choices_of_auto(given: Artifact, provider: str) -> Iterator[_Choice]:
     fastest = FASTEST[provider]
     path = variant_path(given.path, fastest)
-    if path.exists():
+    if fastest == "int8" and not adds_bytes_exactly():
+        yield _Choice(given, f"auto takes float32: {path.name} is slower than it on CPUs without VNNI, as this one is")
+    elif path.exists():
         yield _Choice(_variant_of(given, path, fastest), f"auto takes {fastest} on {provider}")
         yield _Choice(given, f"auto takes float32: {path.name} does not run right here")
     else:

@@ -27,6 +27,12 @@ def write(tmp_path: Path) -> Write:
     return write_
 
 
+@pytest.fixture(autouse=True)
+def fast_bytes(monkeypatch: pytest.MonkeyPatch) -> None:
+    """This machine's CPU has VNNI, whether or not it really does."""
+    monkeypatch.setattr(variants, "adds_bytes_exactly", lambda: True)
+
+
 @pytest.fixture
 def failing_self_test() -> dict[str, object]:
     """Metadata of a file that answers something else on this machine than on the exporter's."""
@@ -79,6 +85,17 @@ def test_auto_takes_float32_where_int8_is_not_there(write: Write) -> None:
     running = open_model(model, "cpu")
     assert running.artifact.metadata.precision == "float32"
     assert "tiny.int8.onnx, faster on CPUExecutionProvider, is not beside tiny.onnx" in running.reason
+
+
+def test_auto_takes_float32_on_a_cpu_without_vnni(write: Write, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Exact sums of bytes take it longer than float32; whoever asks for int8 gets it."""
+    monkeypatch.setattr(variants, "adds_bytes_exactly", lambda: False)
+    model = write()
+    write("int8")
+    running = open_model(model, "cpu")
+    assert running.artifact.metadata.precision == "float32"
+    assert running.reason == "auto takes float32: tiny.int8.onnx is slower than it on CPUs without VNNI, as this one is"
+    assert open_model(model, "cpu", "int8").artifact.metadata.precision == "int8"
 
 
 def test_auto_takes_float16_on_cuda(write: Write, on_gpu: Callable[[FakeCuda], None]) -> None:
