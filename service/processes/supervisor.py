@@ -187,7 +187,6 @@ class Supervisor:
             self._end_hung(self._members[process])
         for member in self._members:
             if member.start_at_s is not None and member.start_at_s <= now_s:
-                self._restarted += 1
                 self._start(member)
         if self._kill_at_s is not None and self._kill_at_s <= now_s:
             self._kill()
@@ -291,6 +290,8 @@ class Supervisor:
         fields = {"worker": member.number, "code": code, "again_in_s": delay_s, "reason": member.failure or ""}
         logger.log(logging.ERROR if code else logging.WARNING, "a process has ended and is started again", extra=fields)
         member.start_at_s = self._clock() + delay_s
+        # One that was told to leave has not died.
+        self._restarted += code != 0
 
     def _give_up(self, reason: str) -> None:
         self._failure = StartupError(reason)

@@ -5,7 +5,7 @@ from typing import Any, Final
 from fastapi import APIRouter, Request
 from starlette.exceptions import HTTPException
 
-from service.web.problems import KINDS, MEDIA_TYPE, ProblemKind, problem_object
+from service.web.problems import KINDS, MEDIA_TYPE, WITH_RETRY_AFTER, ProblemKind, problem_object
 from service.web.schemas import Document, Problem
 
 router = APIRouter(tags=["problems"])
@@ -102,6 +102,6 @@ def _documented(kinds: list[ProblemKind], path: str) -> dict[str, Any]:
     }
     content = {MEDIA_TYPE: {"schema": {"$ref": "#/components/schemas/Problem"}, "examples": examples}}
     documented: dict[str, Any] = {"description": "; ".join(kind.title for kind in kinds), "content": content}
-    if kinds[0].status in (429, 503):
+    if any(kind.code in WITH_RETRY_AFTER for kind in kinds):
         documented["headers"] = {"Retry-After": {"description": "Seconds to wait", "schema": {"type": "integer"}}}
     return documented

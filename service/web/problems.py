@@ -161,6 +161,9 @@ KINDS: Final[Mapping[str, ProblemKind]] = {
     kind.code: kind
     for kind in (*PROBLEMS.values(), BAD_REQUEST, NOT_FOUND, METHOD_NOT_ALLOWED, HEADER_TOO_LARGE, INTERNAL_ERROR)
 }
+WITH_RETRY_AFTER: Final = frozenset(
+    kind.code for error, kind in PROBLEMS.items() if issubclass(error, errors.ServiceError)
+)
 _KIND_OF_STATUS: Final = {404: NOT_FOUND, 405: METHOD_NOT_ALLOWED}
 
 

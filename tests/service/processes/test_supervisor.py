@@ -251,6 +251,7 @@ def test_sigterm_to_one_process_is_finished_in_order_and_another_takes_its_place
     assert "code=0" in server.wait_for_line("a process has ended and is started again")
     wait_for(lambda: metric(server, "roadcue_processes") == 2)
     assert metric(server, "roadcue_frames_total") == 20
+    assert metric(server, "roadcue_process_restarts_total") == 0
 
 
 def test_sigterm_that_reaches_every_process_counts_once(start_server: StartServer) -> None:

@@ -23,3 +23,10 @@ async def test_unknown_code_is_not_found(client: httpx.AsyncClient) -> None:
 
 async def test_all_problems_are_listed(client: httpx.AsyncClient) -> None:
     assert [page["code"] for page in (await client.get("/problems")).json()] == list(KINDS)
+
+
+async def test_openapi_names_retry_after_where_it_is_sent(client: httpx.AsyncClient) -> None:
+    responses = (await client.get("/openapi.json")).json()["paths"]["/predict"]["post"]["responses"]
+    assert {status for status, told in responses.items() if "Retry-After" in told.get("headers", {})} == {
+        "429", "503", "504",
+    }  # fmt: skip
