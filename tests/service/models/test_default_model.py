@@ -105,6 +105,17 @@ def test_card_is_that_of_the_files(embedded: Artifact) -> None:
     assert "\n".join(figure_table(int8.figures)) in card
 
 
+def test_card_tells_the_cost_that_was_measured(embedded: Artifact) -> None:
+    """By benchmarks/per_frame.py, whose own test holds it to these very files."""
+    measured = json.loads((ROOT / "benchmarks/per_frame.json").read_text())
+    ratios = {(one["name"], one["other"]): one["times_as_fast"] for one in measured["ratios"]}
+    of_its_time = [f"{1 / ratios[f'roadcue {name}', 'yolox_nano']:.2f}" for name in ("int8", "float32")]
+    int8 = [f"{ratios[f'roadcue int8{part}', f'roadcue float32{part}']:.2f}" for part in ("", ", network alone")]
+    card = " ".join(embedded.path.with_suffix(".md").read_text(encoding="utf-8").split())
+    assert f"takes {of_its_time[0]} of YOLOX-nano's time and the float32 file {of_its_time[1]} of it" in card
+    assert f"is {int8[0]} times as fast as float32 from the JPEG on, and {int8[1]} times in the network alone" in card
+
+
 @pytest.mark.parametrize("precision", ["float32", "int8"])
 def test_figures_come_out_again_from_the_printed_command(
     embedded: Artifact, precision: Precision, streetframes: Path, tmp_path: Path
