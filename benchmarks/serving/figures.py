@@ -52,6 +52,8 @@ class Figure:
     asked: str
     seen: str
     reached: bool
+    within_noise: bool = False
+    """Whether the bound lies within the interval of what was seen, so that another run may decide otherwise."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -154,7 +156,7 @@ def _of_cost(measurements: Sequence[Measurement], plan: Plan) -> Iterator[Figure
 def _of_overload(loop: OpenLoop, plan: Plan) -> Iterator[Figure]:
     phase, name = loop.phases[OVERLOAD], f"{loop.contender}, 300 % of capacity"
     share = _middle(np.array([turn.share for turn in loop.turns])) if loop.turns else None
-    yield from _least(f"{name}: answered of capacity", share, OVERLOAD_SHARE)
+    yield from _least(f"{name}, in turns with it: answered of capacity", share, OVERLOAD_SHARE)
     lost = phase.sent - phase.answered - phase.refused + phase.refused_without_retry_after
     yield Figure(f"{name}: neither answered nor 429 with Retry-After", "0", str(lost), lost == 0)
     errors = sum(each.server_errors for each in loop.phases)
@@ -177,9 +179,9 @@ def _of_memory(loop: OpenLoop, name: str, plan: Plan) -> Iterator[Figure]:
 
 def _least(name: str, found: Ratio | None, bound: float) -> Iterator[Figure]:
     if found is not None:
-        yield Figure(name, f"at least {bound:g}", str(found), found.value >= bound)
+        yield Figure(name, f"at least {bound:g}", str(found), found.value >= bound, found.low < bound < found.high)
 
 
 def _most(name: str, found: Ratio | None, bound: float) -> Iterator[Figure]:
     if found is not None:
-        yield Figure(name, f"at most {bound:g}", str(found), found.value <= bound)
+        yield Figure(name, f"at most {bound:g}", str(found), found.value <= bound, found.low < bound < found.high)

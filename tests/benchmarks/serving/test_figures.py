@@ -65,6 +65,19 @@ def test_each_figure_is_held_to_its_bound() -> None:
     }
 
 
+@pytest.mark.parametrize(
+    ("rates", "reached", "within_noise"),
+    [((96, 97, 98), True, False), ((94, 96, 98), True, True), ((80, 90, 96), False, True)],
+)
+def test_a_bound_that_lies_within_the_interval_is_told(
+    rates: tuple[int, ...], reached: bool, within_noise: bool
+) -> None:
+    """0.95 of 100 frames a second, over three rounds; medians of draws of rounds reach from the least to the most."""
+    seen = [measured(name, turn, rate) for turn, own in enumerate(rates) for name, rate in ((OURS, own), (LIMIT, 100))]
+    (figure,) = [one for one in asked(seen, [], [], FULL) if one.name.startswith("frames/s of the in-process limit")]
+    assert (figure.reached, figure.within_noise) == (reached, within_noise)
+
+
 def phase(share: float, **changed: float) -> PhaseFigures:
     """Ten seconds at a capacity of 100, of which all but 1000 are refused within 12 ms."""
     sent = round(1000 * share)
