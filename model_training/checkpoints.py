@@ -57,7 +57,7 @@ def check_same_rows(path: Path, wanted: Mapping[str, str], found: Mapping[str, s
     different = [name for name, value in wanted.items() if found.get(name) != value]
     if different:
         raise CheckpointError(
-            f"{path} was trained with other data: {', '.join(different)} differ (frames, entries or files have changed "
-            "since, or --teacher or --detector is not what it was); use the data as it was, or train anew in another "
-            "folder"
+            f"{path} was trained with other data: {', '.join(different)} differ (frames, entries, boxes or files have "
+            "changed since, or --teacher or --detector is not what it was); use the data as it was, or train anew in "
+            "another folder"
         )

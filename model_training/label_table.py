@@ -96,12 +96,16 @@ class LabelTable:
             conflicts=tuple(conflict for conflict in self.conflicts if conflict.image in kept),
         )
 
-    def content_hash(self) -> str:
-        """SHA-256 over labels, entries and the image files' bytes; the order of rows and labels does not matter."""
+    def content_hash(self, with_boxes: bool = False) -> str:
+        """SHA-256 over labels, entries and the image files' bytes, whatever the order of rows and labels.
+
+        A model file states it. `with_boxes` it also tells where things are: what one network learned from.
+        """
         order = sorted(range(len(self.labels)), key=self.labels.__getitem__)
+        places = [_as_text(boxes) if with_boxes else [] for boxes in self.boxes]
         rows = sorted(
-            _file_hash(image) + ":" + ",".join(str(entry) for entry in entries_L[order])
-            for image, entries_L in zip(self.images, self.entries_NL, strict=True)
+            ":".join([_file_hash(image), ",".join(map(str, entries_L[order])), *where])
+            for image, entries_L, where in zip(self.images, self.entries_NL, places, strict=True)
         )
         header = ",".join(self.labels[j] for j in order)
         return hashlib.sha256("\n".join([header, *rows]).encode()).hexdigest()
@@ -225,6 +229,12 @@ def _grouped(frames: list[AnnotatedFrame], keys: list[str]) -> list[list[Annotat
 def _file_hash(path: Path) -> str:
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def _as_text(boxes: Mapping[str, tuple[Box, ...]]) -> list[str]:
+    """A text for each label; to a millionth of the frame, since readers reckon corners in different ways."""
+    corners = {label: sorted(" ".join(f"{edge:.6f}" for edge in box) for box in boxes[label]) for label in boxes}
+    return [",".join([label, *corners[label]]) for label in sorted(boxes)]
 
 
 def _in_scenes(rows: Sequence[_Merged], problems: Problems) -> tuple[list[_Merged], Mapping[str, str]]:

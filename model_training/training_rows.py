@@ -38,8 +38,8 @@ class TrainingRows:
         return np.sort(np.concatenate([self.validation, self.calibration]))
 
     def fingerprint(self) -> dict[str, str]:
-        """What identifies each split's frames and entries, and the teacher's file: SHA-256 of each."""
-        hashes = {name: self.table.rows(getattr(self, name)).content_hash() for name in SPLITS}
+        """What identifies each split's frames, entries and boxes, and the teacher's file: SHA-256 of each."""
+        hashes = {name: self.table.rows(getattr(self, name)).content_hash(with_boxes=True) for name in SPLITS}
         return {**hashes, TEACHER: self.teacher_hash}
 
 

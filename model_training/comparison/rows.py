@@ -115,10 +115,10 @@ def labels_only(table: LabelTable, labels: tuple[str, ...]) -> LabelTable:
 
 
 def data_digest(table: LabelTable) -> str:
-    """SHA-256 of all that a comparison takes from its data: frames and entries, and what they are split by."""
+    """SHA-256 of all that a comparison takes from its data: frames, entries and boxes, and what they are split by."""
     rows = sorted(zip(map(str, table.images), table.groups, table.splits, table.sources, strict=True))
     split_by = [(group, split, source) for _, group, split, source in rows]
-    return hashlib.sha256(f"{table.content_hash()}{split_by}".encode()).hexdigest()
+    return hashlib.sha256(f"{table.content_hash(with_boxes=True)}{split_by}".encode()).hexdigest()
 
 
 def check_both_kinds(table: LabelTable, rows: Rows, where: str) -> None:

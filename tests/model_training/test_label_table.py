@@ -203,6 +203,34 @@ def test_content_hash_does_not_depend_on_order_or_names_but_on_every_entry(frame
     assert label_table([one, frame(3, {"car": 0})], LABELS).content_hash() != digest
 
 
+def test_content_hash_with_boxes_tells_where_things_are(frame):
+    """Built by hand as above, with each label's boxes in order behind a frame's entries."""
+    signs = {"stop_sign": ((0.5, 0.25, 0.75, 1.0), (0.125, 0.0, 0.25, 1 / 3))}
+    one, two = frame(1, {"stop_sign": 1}, boxes=signs), frame(2, {"car": 0})
+    digest = [hashlib.sha256(item.image.read_bytes()).hexdigest() for item in (one, two)]
+    boxes = "stop_sign,0.125000 0.000000 0.250000 0.333333,0.500000 0.250000 0.750000 1.000000"
+    lines = ["car,stop_sign", *sorted([f"{digest[0]}:-1,1:{boxes}", f"{digest[1]}:0,-1"])]
+    expected = hashlib.sha256("\n".join(lines).encode()).hexdigest()
+    table = label_table([one, two], LABELS)
+    assert table.content_hash(with_boxes=True) == expected
+    bare = label_table([frame(1, {"stop_sign": 1}), two], LABELS)
+    assert table.content_hash() == bare.content_hash() == bare.content_hash(with_boxes=True)
+
+
+@pytest.mark.parametrize(
+    ("boxes", "is_other"),
+    [((2, 1), False), ((1,), True), ((), True), ((1, 3), True)],
+    ids=["in another order", "one fewer", "none", "one moved"],
+)
+def test_content_hash_with_boxes_depends_on_every_box(frame, boxes, is_other):
+    places = {1: (0.0, 0.0, 0.5, 1.0), 2: (0.5, 0.0, 1.0, 1.0), 3: (0.5, 0.0, 1.0, 0.9)}
+    digests = [
+        label_table([frame(1, {"car": 1}, boxes={"car": tuple(places[n] for n in those)})], LABELS).content_hash(True)
+        for those in ((1, 2), boxes)
+    ]
+    assert (digests[0] != digests[1]) is is_other
+
+
 @pytest.mark.parametrize("labels", [[], ["car", "car"], ["Stop Sign"], ["car", ""], ["traffic-light"]])
 def test_labels_must_be_distinct_snake_case_keys(labels):
     with pytest.raises(InvalidConfiguration, match="they must be one or more distinct snake_case keys"):

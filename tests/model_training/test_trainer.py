@@ -187,6 +187,15 @@ def test_resuming_with_other_rows_is_refused(whole_run: Path, tmp_path: Path) ->
         Trainer(CONFIGURATION, painted_rows(write_painted_frames(tmp_path / "data", count=64)), whole_run, CPU).fit()
 
 
+def test_resuming_with_other_boxes_is_refused(rows: TrainingRows, whole_run: Path) -> None:
+    """They are targets of the maps: of the same frames and entries, but not the same data."""
+    boxes = list(rows.table.boxes)
+    boxes[rows.train[0]] = {"car": ((0.0, 0.0, 0.5, 0.5),)}
+    other = replace(rows, table=replace(rows.table, boxes=tuple(boxes)))
+    with pytest.raises(CheckpointError, match="trained with other data: train differ"):
+        Trainer(CONFIGURATION, other, whole_run, CPU).fit()
+
+
 def test_a_short_run_does_not_keep_its_first_weights(rows: TrainingRows, tmp_path: Path) -> None:
     """A fifth of 10 steps reaches back 2: each step moves the average half of the way."""
     trainer = Trainer(CONFIGURATION, rows, tmp_path, CPU)

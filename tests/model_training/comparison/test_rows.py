@@ -134,3 +134,13 @@ def test_data_of_other_scenes_is_other_data(tmp_path):
     one, other = (table_of([[1], [0]], images=images, groups=groups) for groups in (("g", "h"), ("g", "g")))
     assert data_digest(one) == data_digest(table_of([[1], [0]], images=images, groups=("g", "h")))
     assert data_digest(one) != data_digest(other)
+
+
+def test_data_with_other_boxes_is_other_data(tmp_path):
+    """They are targets of the maps, and say which crops show an object."""
+    image = tmp_path / "0.png"
+    image.write_bytes(b"0")
+    digests = {
+        data_digest(table_of([[1]], ("a",), [image], boxes=({"a": ((0.0, 0.0, right, 1.0),)},))) for right in (0.5, 0.6)
+    }
+    assert len(digests) == 2
