@@ -55,7 +55,11 @@ class Report:
     left_over: dict[str, float]
 
     def faults(self) -> Iterator[str]:
-        """What the service should not have done, one sentence each."""
+        """What the service should not have done, one sentence each.
+
+        How long those that stay wait beside a crowd that leaves as fast as it can is told, and not held to anything:
+        no patient crowd posts as many frames.
+        """
         phase = {phase.name: phase for phase in self.phases}
         if any(self.left_over.values()):
             yield f"the service still holds {self.left_over}"

@@ -1,6 +1,8 @@
 """What the page of results says in words above its tables is what the runs beside it wrote down."""
 
 import json
+import re
+import shlex
 from pathlib import Path
 from statistics import median
 from typing import Any
@@ -9,6 +11,11 @@ import pytest
 
 from benchmarks.gpu import SECTION, section
 from benchmarks.marked_section import section_of
+from benchmarks.soak.__main__ import EMPTY
+from benchmarks.startup import CLIENTS, PINNED
+
+LEAST_ANSWERS = 1000
+"""Of which a p99 is told."""
 
 
 @pytest.fixture
@@ -21,6 +28,12 @@ def run(repository: Path, name: str) -> Any:
     return json.loads((repository / "benchmarks" / f"{name}.json").read_text(encoding="utf-8"))
 
 
+@pytest.mark.parametrize("name", ["soak", "shutdown", "startup"])
+def test_every_run_names_its_machine_and_versions(repository: Path, name: str) -> None:
+    told = r"\d+ cores of .+, Python [\d.]+, ONNX Runtime [\d.]+, roadcue [\d.]+"
+    assert re.fullmatch(told, run(repository, name)["machine"])
+
+
 def test_the_soak_is_told_as_it_went(page: str, repository: Path) -> None:
     soak = run(repository, "soak")
     phases = {phase["name"]: phase for phase in soak["phases"]}
@@ -28,12 +41,13 @@ def test_the_soak_is_told_as_it_went(page: str, repository: Path) -> None:
     first, *fifths = [found["resident_mib"] for found in soak["resources"]]
     assert first < min(fifths)
     assert f"after {soak['resources'][-1]['requests']:,} abandoned requests nothing is held" in page
-    assert set(soak["left_over"].values()) == {0.0}
+    assert soak["left_over"] == dict.fromkeys(EMPTY, 0.0)
     assert soak["resources"][-1]["open_files"] == soak["resources"][0]["open_files"]
     assert f"memory stays at {max(fifths):.0f} MiB from the first fifth of them on" in page
     assert min(fifths) > 0.99 * max(fifths)
     assert f"{p99_ms['leaving']} beside a leaving crowd, {p99_ms['patient']} beside a patient one" in page
     assert f"({p99_ms['calm']} beside nobody)" in page
+    assert min(phase["answered"] for phase in phases.values()) >= LEAST_ANSWERS
     fast = phases["leaving fast"]
     assert f"{fast['frames_per_s']:,.0f} frames a second ({fast['beside']['429']:,} requests refused)" in page
     assert f"the p99 of who stays is {p99_ms['leaving fast']}" in page
@@ -57,7 +71,9 @@ def test_a_gpu_is_told_of_once_there_was_one(page: str, repository: Path) -> Non
 
 
 def test_the_starts_are_told_as_they_went(page: str, repository: Path) -> None:
-    starts = run(repository, "startup")["starts"]
+    report = run(repository, "startup")
+    assert (report["plan"], report["clients"], report["faults"]) == (shlex.join(PINNED), CLIENTS, [])
+    starts = report["starts"]
     seconds = {n: median(one["seconds_to_ready"] for one in starts if one["workers"] == n) for n in (1, 2)}
     processes = [process for one in starts for process in (*one["when_ready"], *one["after_load"])]
     told = f"ready after {seconds[1]:.2f} s with one process and {seconds[2]:.2f} s with two, at most"

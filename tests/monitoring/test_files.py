@@ -13,6 +13,7 @@ from prometheus_client import CollectorRegistry, ProcessCollector
 from service.telemetry.definitions import BY_NAME, DEFINITIONS
 from service.web import predict_routes
 from service.web.open_inference import routes as open_inference
+from service.web.problems import KINDS
 from tests.conftest import REPOSITORY
 from tests.monitoring.dashboard import MONITORING, Query, dashboard, label_names, metric_names, panels, queries
 
@@ -92,6 +93,17 @@ def test_routes_that_are_watched_are_those_that_answer_frames() -> None:
     assert [{path for path in paths if re.fullmatch(pattern, path)} for pattern in watched] == [
         {"/predict", "/v2/models/{model}/infer", "/v2/models/{model}/versions/{version}/infer"}
     ]
+
+
+def test_what_alerts_look_for_is_what_the_service_says() -> None:
+    """Statuses, outcomes and reasons are those of its problems."""
+    looked_for: dict[str, set[str]] = {}
+    for rule in alert_rules():
+        for label, values in re.findall(r'(status|outcome|reason)=~?"([^"]+)"', rule["expr"]):
+            looked_for.setdefault(label, set()).update(values.split("|"))
+    assert looked_for.keys() == {"status", "outcome", "reason"}
+    assert looked_for["status"] <= {str(kind.status) for kind in KINDS.values()}
+    assert looked_for["outcome"] | looked_for["reason"] <= KINDS.keys()
 
 
 def test_the_shown_limit_of_the_queue_names_the_bound_that_may_refuse_before() -> None:
