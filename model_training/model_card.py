@@ -170,7 +170,12 @@ def _told_parity(variant: Variant) -> list[tuple[str, str]]:
 def _as_served_on_cpus(int8: Variant) -> list[str]:
     if not int8.figures:
         return []
-    return ["On a CPU the service runs int8, whose own figures are", "", *figure_table(int8.figures), ""]
+    return [
+        "On CPUs that multiply bytes fast (ARM, x64 with VNNI) the service runs int8, whose own figures are",
+        "",
+        *figure_table(int8.figures),
+        "",
+    ]
 
 
 def figure_table(figures: Sequence[Figure]) -> list[str]:

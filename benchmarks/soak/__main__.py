@@ -135,8 +135,8 @@ async def run(soak: Soak, requests: int, progress: Progress) -> Report:
 @click.command(context_settings={"show_default": True})
 @click.option("--requests", type=click.IntRange(min=100), default=100_000, help="Requests that are left alone.")
 @click.option("--clients", type=click.IntRange(min=1), default=256, help="Clients in the crowd.")
-@click.option("--stayers", type=click.IntRange(min=1), default=8, help="Clients that wait for each answer.")
-@click.option("--seconds", type=click.FloatRange(min=1), default=60.0, help="Length of the other phases, s.")
+@click.option("--stayers", type=click.IntRange(min=1), default=4, help="Clients that wait for each answer.")
+@click.option("--seconds", type=click.FloatRange(min=1), default=120.0, help="Length of the other phases, s.")
 @click.option("--output", type=click.Path(path_type=Path), default=HERE / "soak.json", help="File to write.")
 def main(requests: int, clients: int, stayers: int, seconds: float, output: Path) -> None:
     """See whether clients that leave leave anything behind; exit code 1 when they do."""

@@ -93,8 +93,9 @@ def _costs(results: Results) -> list[str]:
     return [
         "### Cost of answering all labels",
         "",
-        "Milliseconds of the networks alone, one frame at a time on one thread of ONNX Runtime, arms interleaved; the "
-        "ratio is the median over rounds with its 95 % interval. Frames and minutes are means over seeds.",
+        "Milliseconds of the networks alone, one frame at a time on one thread of ONNX Runtime, the arms of one trunk "
+        "and share interleaved: compare them within these, since the machine was not always as fast. The ratio is the "
+        "median over rounds with its 95 % interval. Frames and minutes are means over seeds.",
         "",
         *table(head, rows),
     ]

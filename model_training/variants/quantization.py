@@ -4,14 +4,15 @@ Static quantisation (Jacob et al., CVPR 2018) as ONNX Runtime's QDQ form: uint8 
 from frames, and int8 weights, one scale per output channel. uint8 times int8 is what x64 and ARM have instructions for.
 
 Two things keep its answers near float32's at no cost in time: the first convolutions stay float32, and biases take
-back what rounding shifts. On validation rows the default model's probabilities were off by 0.0068 on average with
-neither, by 0.0050 with the first, by 0.0030 with both (0.0040 with the second alone), and on one thread it was twice as
-fast as float32 with neither and 2.1 times with both. Six convolutions in float32: 0.0025, but 1.9 times as fast.
+back what rounding shifts. On validation rows an earlier default model's probabilities were off by 0.0068 on average
+with neither, by 0.0050 with the first, by 0.0030 with both (0.0040 with the second alone), and on one thread it was
+twice as fast as float32 with neither and 2.1 times with both. Six convolutions in float32: 0.0025, but 1.9 times as
+fast.
 
 x64 CPUs without VNNI add pairs of such products in 16 bits, where 2 x 255 x 127 saturates. On those the service asks
-ONNX Runtime for kernels that do not (`session.x64quantprecision`), which take as long as float32's. Weights of seven
-bits would fit everywhere, but double the rounding error: on validation rows they moved the default model's mean average
-precision by 0.0033, eight bits by 0.0016.
+ONNX Runtime for kernels that do not (`session.x64quantprecision`), which take 1.4 times as long as float32's, and by
+itself runs float32. Weights of seven bits would fit everywhere, but double the rounding error: on validation rows they
+moved the mean average precision of an earlier default model by 0.0033, eight bits by 0.0016.
 
 # N = frames, H/W = frame height/width in pixels
 """

@@ -106,6 +106,7 @@ def test_published_figures_are_those_of_the_embedded_files_which_are_fast_enough
     times_as_fast = {(one["name"], one["other"]): one["times_as_fast"] for one in published["ratios"]}
     assert times_as_fast["roadcue int8", "yolox_nano"] > 1
     assert times_as_fast["roadcue int8, network alone", "roadcue float32, network alone"] >= 1.7
+    assert times_as_fast["roadcue int8", "roadcue float32"] > 1.6
 
 
 def test_frames_come_from_every_source_in_turn(per_frame: ModuleType, tmp_path: Path) -> None:

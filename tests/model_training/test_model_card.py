@@ -121,7 +121,7 @@ def test_figures_of_what_cpus_serve_are_told_apart():
     own = (figure("four", "red", METRICS[0], 0.777),)
     int8 = Variant("int8", Path("m.int8.onnx"), parity, 3_600_000, {"entropy": 0.004, "minmax": 0.003}, own)
     card = model_card(metadata_of(figures=(figure("four", "red", METRICS[0], 0.9),)), COMMAND, "", [int8])
-    before, after = card.split("On a CPU the service runs int8, whose own figures are")
+    before, after = card.split("the service runs int8, whose own figures are")
     assert "0.777 (0.727 to 0.827)" in after
     assert "0.777" not in before
     assert "the service runs int8" not in model_card(metadata_of(), COMMAND, "", [replace(int8, figures=())])
