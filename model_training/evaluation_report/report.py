@@ -66,8 +66,9 @@ class EvaluationReport:
     """What the page shows. A part that was not asked for, or that there are no rows for, is None.
 
     `confirmed` counts the figures that the file states too, and that come out again unless `contradictions` says other.
-    `source_figures` are those of sources that are no test set by themselves, `held_out_figures` those of the run's
-    validation and calibration rows, which are no test: training was stopped by one and calibrated on the other.
+    `source_figures` are those of sources that are no test set by themselves, and of what the run held out of each;
+    `held_out_figures` those of the run's validation and calibration rows, which are no test: training was stopped by
+    one and calibrated on the other.
     Rows of `mistakes` are numbers into `tested`, of `aims` into `pointed_at`, of `suspects` into `out_of_sample`.
     """
 
@@ -152,13 +153,14 @@ def evaluation_report(
     pointed_at = held_out["validation"].table if "validation" in held_out else tested.table
     seen = tuple(aims(model, pointed_at, tracking)) if "pointing" in asked else ()
     out_of_sample = _together([tested, *held_out.values()], table, [test_rows, *request.held_out.values()])
-    sized = _together([*held_out.values()], table, [*request.held_out.values()]) if held_out else tested
+    set_aside = _together([*held_out.values()], table, [*request.held_out.values()]) if held_out else None
+    sized = set_aside or tested
     return EvaluationReport(
         metadata=model.metadata,
         test_sets=request.test_sets,
         tested=tested,
         figures=tuple(found),
-        source_figures=tuple(_source_figures(model, tested, request.test_sets)),
+        source_figures=tuple(_source_figures(model, tested, set_aside, request.test_sets)),
         held_out_figures=tuple(_held_out_figures(model, held_out)),
         judged=ours,
         reliabilities=tuple(reliability(one, request.seed) for one in ours),
@@ -192,10 +194,19 @@ def _together(parts: Sequence[Scored], table: LabelTable, rows: Sequence[NDArray
     return Scored(table.rows(np.concatenate(rows)), np.concatenate([part.probabilities_NL for part in parts]))
 
 
-def _source_figures(model: ServedModel, tested: Scored, test_sets: Mapping[str, tuple[str, ...]]) -> Iterable[Figure]:
+def _source_figures(
+    model: ServedModel, tested: Scored, set_aside: Scored | None, test_sets: Mapping[str, tuple[str, ...]]
+) -> Iterator[Figure]:
     alone = {members[0] for members in test_sets.values() if len(members) == 1}
-    sources = sorted({part for source in tested.table.sources for part in source.split("+")} - alone)
-    return figures(tested.table, tested.probabilities_NL, model.thresholds, {source: (source,) for source in sources})
+    sources = {source: (source,) for source in _sources(tested.table) if source not in alone}
+    yield from figures(tested.table, tested.probabilities_NL, model.thresholds, sources)
+    if set_aside:
+        sources = {f"{source}, held out": (source,) for source in _sources(set_aside.table)}
+        yield from figures(set_aside.table, set_aside.probabilities_NL, model.thresholds, sources)
+
+
+def _sources(table: LabelTable) -> list[str]:
+    return sorted({part for source in table.sources for part in source.split("+")})
 
 
 def _held_out_figures(model: ServedModel, held_out: Mapping[str, Scored]) -> Iterator[Figure]:

@@ -98,7 +98,8 @@ def test_page_shows_the_figures_of_the_json(report, page):
     told = json.loads(report.to_json())
     assert {figure["test_set"] for figure in told["figures"]} == {"test"}
     assert {figure["test_set"] for figure in told["held_out_figures"]} == {"validation", "calibration"}
-    for figure in (*told["figures"], *told["held_out_figures"]):
+    assert {figure["test_set"] for figure in told["source_figures"]} == {"painter_0, held out", "painter_1, held out"}
+    for figure in (*told["figures"], *told["source_figures"], *told["held_out_figures"]):
         value, low, high = (f"{figure[name]:.3f}" for name in ("value", "low", "high"))
         assert f'{value}<span class="small">{low} to {high}</span>' in page
     for row in told["yardstick"]:
@@ -113,6 +114,28 @@ def test_page_shows_the_figures_of_the_json(report, page):
         assert f"<td>{row['n']}</td><td>{row['found']}</td>" in page
     for mistake in told["mistakes"]:
         assert f"<b>{mistake['probability']:.3f}, the table says {mistake['said']}" in page
+
+
+def test_sources_of_a_test_set_stand_by_themselves_too(model, table):
+    """One that is a test set by itself has its figures there; the rows of a run count as one."""
+    both = Request({"both": ("gallery", "another")}, {}, ())
+    found = evaluation_report(model, table, both)
+    told = [(one.label, one.metric, one.value) for one in found.source_figures]
+    assert {one.test_set for one in found.source_figures} == {"gallery"}
+    assert told == [(one.label, one.metric, one.value) for one in found.figures]
+    assert evaluation_report(model, table, request_of(table, (), run=False)).source_figures == ()
+
+
+def test_decisions_at_the_threshold_are_those_that_the_page_shows(report, table, page):
+    """Counted by hand over the test rows; the tiny model's threshold is 0.4."""
+    rows = [row for row, split in enumerate(table.splits) if split == "test"]
+    for j, label in enumerate(table.labels):
+        pairs = [
+            (int(table.entries_NL[row, j]), bool(report.tested.probabilities_NL[at, j] >= 0.4))
+            for at, row in enumerate(rows)
+        ]
+        found, missed, false, left = (pairs.count(pair) for pair in ((1, True), (1, False), (0, True), (0, False)))
+        assert f"<td>{found}</td><td>{missed}</td><td>{false}</td><td>{left}</td>" in page, label
 
 
 def test_perfect_yardstick_is_never_behind(report):
