@@ -63,6 +63,13 @@ def test_every_figure_that_was_missed_is_told_and_no_other(told: dict[str, Any],
     for one in told["pointing"]:
         shown = below_the_bound(one["strict"])
         rows += [f"pointing, {one['label']}, validation | at least 0.85 | {shown}"] * (one["strict"] < POINTING)
+    domain = [
+        f"{value:.3f}"
+        for (test_set, _), value in values(told, "expected_calibration_error").items()
+        if test_set != "four_label" and value > 0.05
+    ]
+    assert sorted(domain) == sorted(["0.102", "0.250", "0.088", "0.087"])
+    assert "0.102 (camvid), 0.250 (kitti_mini) and 0.088 (adas_peru), and of kitti_mini's cars, 0.087." in remarks
     table = remarks.partition("what limits it | |---|---|---|---| ")[2].partition("The bounds")[0]
     assert table.count("| |") == len(rows) - 1
     assert [row for row in rows if f"| {row} |" not in table] == []
