@@ -43,6 +43,10 @@ class Ratio:
     def __str__(self) -> str:
         return f"{self.value:.3f} ({self.low:.3f} to {self.high:.3f})"
 
+    def leaves_open(self, bound: float) -> bool:
+        """Whether the bound lies within the interval."""
+        return self.low < bound < self.high
+
 
 @dataclass(frozen=True, slots=True)
 class Figure:
@@ -53,7 +57,7 @@ class Figure:
     seen: str
     reached: bool
     within_noise: bool = False
-    """Whether the bound lies within the interval of what was seen, so that another run may decide otherwise."""
+    """Whether what was seen leaves the bound open, so that another run may decide otherwise."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -179,9 +183,9 @@ def _of_memory(loop: OpenLoop, name: str, plan: Plan) -> Iterator[Figure]:
 
 def _least(name: str, found: Ratio | None, bound: float) -> Iterator[Figure]:
     if found is not None:
-        yield Figure(name, f"at least {bound:g}", str(found), found.value >= bound, found.low < bound < found.high)
+        yield Figure(name, f"at least {bound:g}", str(found), found.value >= bound, found.leaves_open(bound))
 
 
 def _most(name: str, found: Ratio | None, bound: float) -> Iterator[Figure]:
     if found is not None:
-        yield Figure(name, f"at most {bound:g}", str(found), found.value <= bound, found.low < bound < found.high)
+        yield Figure(name, f"at most {bound:g}", str(found), found.value <= bound, found.leaves_open(bound))

@@ -93,8 +93,8 @@ def page(results: Results, plot: str) -> str:
         _section("What is asked of the service", _asked(results.figures)),
         _section("What was not reached", _not_reached(results)),
         _section(f"{results.plan.key_size}, raw bodies: the heart of it", _heart(results)),
-        _section("Closed loop: answered frames per second", _paragraphs(*_grid(results, _throughput_entry))),
-        _section("Closed loop: median latency in ms", _paragraphs(*_grid(results, _latency_entry))),
+        _section("Closed loop: answered frames per second", _grid(results, _throughput_entry)),
+        _section("Closed loop: median latency in ms", _grid(results, _latency_entry)),
         _section("Open loop: latency counts from the intended time of sending", _open(results.open_loops)),
         _section("Overload in turns: capacity, 300 % of it, capacity, and so on", _turns(results.open_loops)),
         _section(PROFILE, _profile(results)),
@@ -208,7 +208,7 @@ def _heart_row(results: Results, name: str) -> list[str]:
     ]
 
 
-def _grid(results: Results, entry: Entry) -> Iterator[str]:
+def _grid(results: Results, entry: Entry) -> str:
     seen = results.record.measurements
     cells = sorted({one.cell for one in seen}, key=lambda cell: (cell.body != "raw", _area(cell), cell.clients))
     names = [name for name in results.names if any(one.contender == name for one in seen)]
@@ -220,9 +220,7 @@ def _grid(results: Results, entry: Entry) -> Iterator[str]:
         ]
         for cell in cells
     ]
-    if rows:
-        yield _how_often(results.plan)
-        yield _table(["frames", "clients", *names], rows)
+    return _paragraphs(_how_often(results.plan), _table(["frames", "clients", *names], rows)) if rows else ""
 
 
 def _how_often(plan: Plan) -> str:
