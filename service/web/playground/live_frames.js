@@ -14,6 +14,7 @@ export class LiveFrames {
   #canvas = document.createElement("canvas");
   #stop = new AbortController();
   #seen = -1; // media time of the frame that was sent last
+  #isPainted; // before the browser has painted a first frame it draws black
   rate = 2;
   skipped = 0;
 
@@ -21,6 +22,8 @@ export class LiveFrames {
   constructor(video, hear) {
     this.#video = video;
     this.#hear = hear;
+    this.#isPainted = !("requestVideoFrameCallback" in video);
+    video.requestVideoFrameCallback?.(() => { this.#isPainted = true; });
   }
 
   stop() {
@@ -47,7 +50,8 @@ export class LiveFrames {
 
   #hasNewFrame() {
     const { readyState, currentTime, seeking } = this.#video;
-    return readyState >= HTMLMediaElement.HAVE_CURRENT_DATA && !seeking && currentTime !== this.#seen;
+    const isThere = this.#isPainted && readyState >= HTMLMediaElement.HAVE_CURRENT_DATA && !seeking;
+    return isThere && currentTime !== this.#seen;
   }
 
   // Turns that passed while the service was at work are skipped, never made up for.
