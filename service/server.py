@@ -15,6 +15,8 @@ import math
 import os
 import signal
 import socket
+import sys
+import threading
 from collections.abc import Iterator, Sequence
 from typing import Any, Final
 
@@ -34,6 +36,8 @@ LINGER_SECONDS: Final = 1.0
 POLL_SECONDS: Final = 0.02
 # A handshake that the network still carries gets this long: the longest round trips on earth take about 0.3 s.
 HANDSHAKE_SECONDS: Final = 0.3
+# With 10 the event loop of a full machine refuses within 19 ms (p99) instead of 7, and with 6 still within 7.
+EVENT_LOOP_NICENESS: Final = 6
 
 
 def serve(app: FastAPI, settings: Settings) -> None:
@@ -86,6 +90,24 @@ def let_frames_finish() -> None:
             os.sched_setscheduler(0, os.SCHED_BATCH, os.sched_param(0))
 
 
+def give_way_to_frames() -> None:
+    """Have the kernel give this thread, the event loop's, less of the cores than it gives the frames' threads.
+
+    While all cores compute it then takes its turns less often, with more to do at once. To be called once those threads
+    have started, since a thread inherits this from whoever starts it.
+    """
+    if sys.platform == "linux":
+        thread = threading.get_native_id()
+        with contextlib.suppress(OSError):  # a sandbox that forbids it
+            os.setpriority(os.PRIO_PROCESS, thread, os.getpriority(os.PRIO_PROCESS, thread) + EVENT_LOOP_NICENESS)
+
+
+def settle() -> None:
+    """What remains to be done once all that lives as long as the process is there."""
+    spare_collector()
+    give_way_to_frames()
+
+
 class DrainingServer(uvicorn.Server):
     """uvicorn that drains first; uvicorn itself stops listening the moment SIGTERM comes."""
 
@@ -95,7 +117,7 @@ class DrainingServer(uvicorn.Server):
         self._signals = 0
         self._doubles: list[socket.socket] = []
         lifecycle.on_failure = self.stop
-        lifecycle.on_open = spare_collector
+        lifecycle.on_open = settle
 
     def stop(self) -> None:
         """End as soon as what runs is finished."""

@@ -161,6 +161,25 @@ def test_frames_are_not_interrupted_for_each_packet(server: ServerProcess) -> No
     assert os.sched_getscheduler(server.process.pid) == os.SCHED_BATCH
 
 
+@pytest.mark.skipif(sys.platform != "linux", reason="only Linux knows how nice a thread is")
+def test_event_loop_gives_way_to_the_threads_of_frames(server: ServerProcess, red_png: bytes) -> None:
+    """Its thread is the process's first one; those of frames are the ones that frames keep busy."""
+    loop = server.process.pid
+    before = cpu_ns(loop)
+    for _ in range(20):
+        httpx.post(f"{server.url}/predict", files={"file": red_png}).raise_for_status()
+    spent_ns = {thread: ns - before.get(thread, 0) for thread, ns in cpu_ns(loop).items() if thread != loop}
+    usual = os.getpriority(os.PRIO_PROCESS, 0)
+    assert os.getpriority(os.PRIO_PROCESS, loop) == min(19, usual + 6)
+    assert os.getpriority(os.PRIO_PROCESS, max(spent_ns, key=spent_ns.__getitem__)) == usual
+
+
+def cpu_ns(process: int) -> dict[int, int]:
+    """CPU time in nanoseconds that each thread has had."""
+    tasks = Path(f"/proc/{process}/task").iterdir()
+    return {int(task.name): int((task / "schedstat").read_text().split()[0]) for task in tasks}
+
+
 def test_serving_imports_only_what_it_uses() -> None:
     """In a process of its own: what a test imports does not count."""
     source = "import sys, service.app, service.server; print('\\n'.join(sys.modules))"
