@@ -1,7 +1,10 @@
 """Two model files of one recipe: learned from the same data, figures within the printed intervals?"""
 
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Final
+
+import onnx
 
 from service.inference.artifact import Figure, ModelMetadata
 
@@ -16,7 +19,7 @@ def disagreements(again: ModelMetadata, published: ModelMetadata) -> Iterator[st
 
     Its data hash must be the same, and each of its average precisions must lie within the published 95 % interval of
     the same test set and label, as cards print them. Training on other machines, or with other numbers of threads,
-    adds in another order, so that equal weights cannot be asked for.
+    adds in another order, so that equal weights cannot be asked for; `has_same_weights` tells where they are.
     """
     if again.training_data.hash != published.training_data.hash:
         yield f"it learned from other data: {again.training_data.hash} instead of {published.training_data.hash}"
@@ -28,6 +31,15 @@ def disagreements(again: ModelMetadata, published: ModelMetadata) -> Iterator[st
             yield f"the {where} was not measured; published are {figure.value} ({figure.low} to {figure.high})"
         elif not _printed(figure.low) <= _printed(value) <= _printed(figure.high):
             yield f"the {where} is {value}; published are {figure.value} ({figure.low} to {figure.high})"
+
+
+def has_same_weights(again: Path, published: Path) -> bool:
+    """Whether every tensor of both files is the same, bit for bit."""
+    return _tensors(again) == _tensors(published)
+
+
+def _tensors(path: Path) -> dict[str, bytes]:
+    return {tensor.name: tensor.SerializeToString(deterministic=True) for tensor in onnx.load(path).graph.initializer}
 
 
 def _printed(value: float) -> float:

@@ -319,7 +319,12 @@ def test_a_file_of_other_data_does_not_reproduce(tmp_path: Path) -> None:
     result = invoke("reproduces", write_tiny_model(again, metadata_json=metadata_json), published)
     said = "it learned from other data: other instead of none"
     assert (result.exit_code, result.stderr) == (1, f"Error: {again} does not reproduce {published}: {said}\n")
-    assert json.loads(result.stdout) == {"reproduces": False, "disagreements": [said], "average_precisions": 1}
+    assert json.loads(result.stdout) == {
+        "reproduces": False,
+        "disagreements": [said],
+        "average_precisions": 1,
+        "same_weights": True,
+    }
 
 
 def test_nothing_reproduces_a_file_without_figures(tmp_path: Path) -> None:

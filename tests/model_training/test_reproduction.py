@@ -1,8 +1,9 @@
+import onnx
 import pytest
 
-from model_training.reproduction import disagreements
+from model_training.reproduction import disagreements, has_same_weights
 from service.inference.artifact import Figure, TrainingData
-from tests.tiny_model import tiny_metadata
+from tests.tiny_model import tiny_metadata, write_tiny_model
 
 
 def figure(value, low=0.0, high=1.0, label="red", metric="average_precision"):
@@ -46,3 +47,15 @@ def test_figure_that_was_not_measured_again_is_missed():
 def test_other_metrics_are_not_held_to_their_intervals():
     published = metadata(figure(0.1, 0.05, 0.2, metric="expected_calibration_error"))
     assert list(disagreements(metadata(), published)) == []
+
+
+def test_weights_are_the_same_until_one_bit_of_one_differs(tmp_path):
+    published = write_tiny_model(tmp_path / "published.onnx")
+    model = onnx.load(published)
+    (scale,) = (tensor for tensor in model.graph.initializer if tensor.name == "scale")
+    onnx.helper.set_model_props(model, {"roadcue": "of another day"})
+    onnx.save(model, tmp_path / "again.onnx")
+    assert has_same_weights(tmp_path / "again.onnx", published)
+    scale.raw_data = bytes([scale.raw_data[0] ^ 1]) + scale.raw_data[1:]
+    onnx.save(model, tmp_path / "again.onnx")
+    assert not has_same_weights(tmp_path / "again.onnx", published)

@@ -63,5 +63,8 @@ def test_reproduces_says_it_in_words(tmp_path: Path) -> None:
     metadata_json = tiny_metadata().model_copy(update={"figures": figures}).model_dump_json()
     model = write_tiny_model(tmp_path / "tiny.onnx", metadata_json=metadata_json)
     seen, said = shown("reproduces", model, model)
-    assert seen == "Reproduced: the same data, and all 2 average precisions lie within the published intervals\n"
+    assert seen == (
+        "Reproduced: the same data, and all 2 average precisions lie within the published intervals\n"
+        "All weights are the same, bit for bit\n"
+    )
     assert said == ""
