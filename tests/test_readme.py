@@ -166,6 +166,9 @@ def test_speeds_are_those_of_the_published_run(readme: str, repository: Path) ->
     assert [float(row[1]) for row in rows] == sorted((float(row[1]) for row in rows), reverse=True)
     best = max(held["per_s"] for held in found["BentoML"].values())
     assert re.findall(r"its\s+best\s+round\s+is\s+([\d.]+)\s+frames/s", readme) == [f"{best:.1f}"]
+    (interval,) = re.findall(r"float32 has ([\d.]+ to [\d.]+) of the limit", readme)
+    results = (repository / "benchmarks" / "RESULTS.md").read_text(encoding="utf-8")
+    assert re.search(rf"in-process limit, 64 clients, 1280x720 \| .+ \({interval}\) \|", results)
 
 
 def test_the_time_beside_the_detector_is_that_of_the_published_measurement(readme: str, repository: Path) -> None:

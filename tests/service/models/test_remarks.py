@@ -68,8 +68,8 @@ def test_every_figure_that_was_missed_is_told_and_no_other(told: dict[str, Any],
         for (test_set, _), value in values(told, "expected_calibration_error").items()
         if test_set != "four_label" and value > 0.05
     ]
-    assert sorted(domain) == sorted(["0.102", "0.250", "0.088", "0.087"])
-    assert "0.102 (camvid), 0.250 (kitti_mini) and 0.088 (adas_peru), and of kitti_mini's cars, 0.087." in remarks
+    assert sorted(domain) == sorted(["0.130", "0.197", "0.143", "0.081"])
+    assert "0.130 (camvid), 0.197 (kitti_mini) and 0.143 (adas_peru), and of kitti_mini's cars, 0.081." in remarks
     table = remarks.partition("what limits it | |---|---|---|---| ")[2].partition("The bounds")[0]
     assert table.count("| |") == len(rows) - 1
     assert [row for row in rows if f"| {row} |" not in table] == []
@@ -77,12 +77,12 @@ def test_every_figure_that_was_missed_is_told_and_no_other(told: dict[str, Any],
 
 
 def test_differences_from_the_detector_are_those_that_were_measured(told: dict[str, Any], remarks: str) -> None:
-    behind = {(one["test_set"], one["label"]): one for one in told["yardstick"]}
-    for test_set in ("four_label", "camvid", "kitti_mini", "adas_peru"):
-        one = behind[test_set, "pedestrian"]
+    measured = {(one["test_set"], one["label"]): one for one in told["yardstick"]}
+    people_behind = [(test_set, "pedestrian") for test_set in ("four_label", "camvid", "adas_peru")]
+    for one in (measured[place] for place in [*people_behind, ("kitti_mini", "car")]):
         assert f"{-one['difference']:.3f} ({-one['high']:.3f} to {-one['low']:.3f})" in remarks
-    for label in ("stop_sign", "traffic_light"):
-        one = behind["four_label", label]
+    ahead = [("four_label", "stop_sign"), ("four_label", "traffic_light"), ("kitti_mini", "pedestrian")]
+    for one in (measured[place] for place in ahead):
         assert f"{one['difference']:.3f} ({one['low']:.3f} to {one['high']:.3f})" in remarks
 
 
@@ -116,8 +116,8 @@ def test_bad_frames_are_those_that_were_measured(told: dict[str, Any], remarks: 
 def test_gaps_of_calibration_are_those_that_were_measured(told: dict[str, Any], remarks: str) -> None:
     gaps = values(told, "calibration_gap")
     people = [gaps[test_set, "pedestrian"] for test_set in ("four_label", "kitti_mini", "adas_peru", "camvid")]
-    assert [f"{gap:+.2f}" for gap in people] == ["+0.12", "+0.05", "+0.03", "-0.10"]
+    assert [f"{gap:+.2f}" for gap in people] == ["+0.10", "+0.05", "+0.05", "-0.12"]
     for gap, where in zip(people, ("0.20 (four_label)", "0.55 (", "0.63 (", "0.90 ("), strict=True):
         assert f"{gap:+.2f} " in remarks
         assert where in remarks
-    assert max(abs(gap) for (_, label), gap in gaps.items() if label == "car") < 0.02
+    assert max(abs(gap) for (_, label), gap in gaps.items() if label == "car") < 0.03
