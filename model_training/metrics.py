@@ -173,15 +173,26 @@ def interval(
 
     Draws on which it is NaN are left out; NaN, NaN where all are.
     """
-    members = [np.flatnonzero(np.asarray(groups_N) == group) for group in np.unique(groups_N)]
+    groups, group_N, sizes_G = np.unique(groups_N, return_inverse=True, return_counts=True)
+    rows_N, starts_G = np.argsort(group_N, kind="stable"), np.cumsum(sizes_G) - sizes_G
     random = np.random.default_rng(seed)
-    draws = (random.integers(len(members), size=len(members)) for _ in range(resamples if members else 0))
-    values = [statistic(np.concatenate([members[group] for group in draw])) for draw in draws]
+    draws = (random.integers(len(groups), size=len(groups)) for _ in range(resamples if len(groups) else 0))
+    values = [statistic(rows_N[_ranges(starts_G[draw], sizes_G[draw])]) for draw in draws]
     defined = [value for value in values if not np.isnan(value)]
     if not defined:
         return float("nan"), float("nan")
     low, high = np.percentile(defined, [2.5, 97.5])
     return float(low), float(high)
+
+
+def _ranges(starts: NDArray[np.intp], sizes: NDArray[np.intp]) -> NDArray[np.intp]:
+    """So many numbers from each start on, one range behind the other.
+
+    >>> _ranges(np.array([7, 0]), np.array([2, 3]))
+    array([7, 8, 0, 1, 2])
+    """
+    ends = np.cumsum(sizes)
+    return np.repeat(starts - (ends - sizes), sizes) + np.arange(ends[-1])
 
 
 def decidable(entries_NL: Entries) -> list[int]:

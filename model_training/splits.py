@@ -28,8 +28,8 @@ def split_by_group(table: LabelTable, fractions: Mapping[str, float], seed: int)
     calibrated on them: groups that have no others go to the first split and do not count in the fractions, and in a
     group that goes to another split they are used nowhere.
 
-    >>> split_by_group(table, {"train": 0.8, "validation": 0.1, "calibration": 0.1}, seed=0)  # doctest: +SKIP
-    {'train': array([0, 2, ...]), 'validation': array([1, ...]), 'calibration': array([7, ...])}
+    With {"train": 0.8, "validation": 0.1, "calibration": 0.1} for example
+    {"train": array([0, 2, ...]), "validation": array([1, ...]), "calibration": array([7, ...])}.
 
     Raises SplitError for fractions that are not positive or do not add up to 1, and where there are fewer groups than
     splits.

@@ -1,11 +1,8 @@
 """The bound on what all uploads hold together."""
 
-import doctest
-
 import pytest
 
 from service.errors import UploadsFull
-from service.web import upload_memory
 from service.web.upload_memory import UploadMemory
 
 
@@ -46,7 +43,3 @@ def test_refusal_tells_the_figures() -> None:
         share.refuse_without_room(101)
     assert refused.value.facts == {"held_bytes": 0, "limit_bytes": 100}
     assert refused.value.retry_after_s > 0
-
-
-def test_example_in_the_docstring_holds() -> None:
-    assert doctest.testmod(upload_memory).failed == 0
