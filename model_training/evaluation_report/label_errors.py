@@ -7,7 +7,6 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 import numpy as np
-from cleanlab.filter import find_label_issues
 
 from model_training.label_table import ABSENT, PRESENT, UNKNOWN, LabelTable
 from model_training.metrics import Floats
@@ -40,6 +39,8 @@ def suspects(table: LabelTable, probabilities_NL: Floats) -> list[Suspect]:
 
 
 def _of_label(table: LabelTable, probabilities_NL: Floats, label: int) -> Iterator[Suspect]:
+    from cleanlab.filter import find_label_issues  # it takes seconds, with pandas and scikit-learn
+
     known = np.flatnonzero(table.entries_NL[:, label] != UNKNOWN)
     entries_N = table.entries_NL[known, label].astype(np.int64)
     if set(entries_N.tolist()) != {ABSENT, PRESENT}:

@@ -11,7 +11,6 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 from scipy.special import expit, logit
-from sklearn.linear_model import LogisticRegression
 
 from model_training.label_table import PRESENT, UNKNOWN, LabelTable
 from model_training.teacher.file import NOTHING_FOUND, Hint, Hints, TeacherScores
@@ -111,6 +110,8 @@ class _Known:
         return cls(present_N, scores_N[usable], weights_N)
 
     def meaning(self) -> Meaning:
+        from sklearn.linear_model import LogisticRegression  # it takes seconds, and most commands fit nothing
+
         fitted = LogisticRegression().fit(_logit(self.scores_N)[:, np.newaxis], self.present_N, self.weights_N)
         return Meaning(float(fitted.coef_[0, 0]), float(fitted.intercept_[0]))
 
