@@ -34,7 +34,7 @@ def disagreements(again: ModelMetadata, published: ModelMetadata) -> Iterator[st
 
 
 def has_same_weights(again: Path, published: Path) -> bool:
-    """Whether every tensor of both files is the same, bit for bit."""
+    """Whether both graphs have the same initializers, bit for bit; what else the files say may differ."""
     return _tensors(again) == _tensors(published)
 
 

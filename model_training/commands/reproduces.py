@@ -39,7 +39,7 @@ def command(model: Path, published: Path) -> None:
         raise NotReproduced(f"{model} does not reproduce {published}: " + "; ".join(found))
 
 
-def _say(count: int, has_same_weights: bool) -> None:
+def _say(count: int, same_weights: bool) -> None:
     click.echo(f"Reproduced: the same data, and all {count} average precisions lie within the published intervals")
-    if has_same_weights:
+    if same_weights:
         click.echo("All weights are the same, bit for bit")
